@@ -1,0 +1,43 @@
+"""Everything that can go wrong, as types. ``http.errors`` alone turns them into status codes and messages."""
+
+from __future__ import annotations
+
+
+class EmbeddingCalculatorError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(EmbeddingCalculatorError):
+    """The caller sent something that cannot be served. Never the service's fault."""
+
+
+class ImageUnreadableError(InputError):
+    """The bytes are not a picture that any decoder here understands, or too little of one is left."""
+
+
+class ImageTooLargeError(InputError):
+    """The picture exceeds the limit on bytes or on declared pixels; told before it is decoded."""
+
+
+class NoFaceFoundError(InputError):
+    """No face in the picture is more probable than the threshold."""
+
+
+class ParameterError(InputError):
+    """A request parameter is malformed or out of range. The text is the message for the client."""
+
+
+class ConfigurationError(EmbeddingCalculatorError):
+    """The settings ask for something that does not exist or does not fit together. Told at start."""
+
+
+class ModelError(EmbeddingCalculatorError):
+    """A model is missing, damaged, or cannot be fetched or imported. The text names model, reason and remedy."""
+
+
+class PluginError(EmbeddingCalculatorError):
+    """A plugin failed on a picture that was readable."""
+
+    def __init__(self, plugin: str, cause: BaseException) -> None:
+        super().__init__(f"{plugin} error - {cause}")
+        self.plugin = plugin

@@ -1,0 +1,1 @@
+"""Translation between HTTP and the engine; nothing is computed here."""

@@ -1,0 +1,1 @@
+"""Bytes to pixels and back: decode, orient, align, crop, draw."""

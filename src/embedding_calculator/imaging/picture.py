@@ -1,0 +1,45 @@
+"""A picture that decodes itself only as finely as somebody needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from embedding_calculator.arrays import Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """Pixels of a whole picture at some scale.
+
+    ``pixels`` is ``(H, W, 3)`` uint8 RGB. A point ``(x, y)`` of the whole picture lies at
+    ``(x * scale_x, y * scale_y)`` here; scales are at most 1.
+    """
+
+    pixels: Pixels
+    scale_x: float
+    scale_y: float
+
+
+class Picture(Protocol):
+    """What detectors and the aligner see of a photo.
+
+    ``width`` and ``height`` are those of the whole picture as a person sees it, after orientation, known before
+    anything is decoded.
+    """
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    def raster(self, scale: float) -> Raster:
+        """Pixels at ``scale`` or finer, never finer than the picture itself.
+
+        Asking again for the same or a coarser scale returns the pixels already decoded.
+
+        Raises:
+            ImageUnreadableError: the encoded data turns out to be broken.
+        """
+        ...

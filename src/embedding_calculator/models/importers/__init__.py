@@ -1,0 +1,1 @@
+"""Published formats to plain float32 ONNX. Run once, when a model is pulled; never in the service."""

@@ -1,0 +1,37 @@
+"""What the catalogue says of a model: data only, so that no file name, mean, scale or threshold is in code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from embedding_calculator.arrays import Floats, Pixels
+
+Commercial = Literal["yes", "no", "unknown"]
+Verified = Literal["weights", "architecture"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """How pixels become the tensor a network was trained on: ``(pixel - mean) * scale`` per channel.
+
+    ``size`` is ``(width, height)`` in pixels, or None where the network takes any size. ``mean`` and ``scale`` are in
+    the order of ``colour`` and in units of 0..255 pixels.
+    """
+
+    size: tuple[int, int] | None
+    colour: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def tensor(self, crops: Pixels) -> Floats:
+        """``(N, H, W, 3)`` uint8 RGB to the network's ``(N, 3, H, W)`` float32."""
+        planes = crops[..., ::-1] if self.colour == "bgr" else crops
+        tensor = np.ascontiguousarray(planes.transpose(0, 3, 1, 2), dtype=np.float32)
+        if any(self.mean):
+            tensor -= np.asarray(self.mean, np.float32)[:, None, None]
+        if self.scale != (1.0, 1.0, 1.0):
+            tensor *= np.asarray(self.scale, np.float32)[:, None, None]
+        return tensor

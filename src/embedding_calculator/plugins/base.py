@@ -1,0 +1,91 @@
+"""The contract between the engine and whoever has something to say about a face.
+
+A plugin is called once with **all** faces of a picture and returns as many answers, in the same order. It says as data
+which crop it needs; the engine cuts every crop once and shares it. One face is a batch of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from embedding_calculator.arrays import Floats, Pixels
+from embedding_calculator.imaging.align import Crop
+from embedding_calculator.imaging.picture import Picture
+
+Fields = Mapping[str, Any]
+"""What a plugin adds to one face: field name -> value, e.g. ``{"age": Age(...)}``, ``{"embedding": array}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Faces of one picture, as parallel arrays, in coordinates of the whole picture.
+
+    boxes: ``(N, 4)`` float32, x_min, y_min, x_max, y_max; not necessarily inside the picture.
+    probabilities: ``(N,)`` float32, 0..1.
+    landmarks: ``(N, 5, 2)`` float32: left eye, right eye, nose, mouth left, mouth right (left = left in the image).
+    """
+
+    boxes: Floats
+    probabilities: Floats
+    landmarks: Floats
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: slice | np.ndarray[Any, Any]) -> Detections:
+        """The chosen rows, in the order chosen."""
+        return Detections(self.boxes[index], self.probabilities[index], self.landmarks[index])
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBatch:
+    """All faces of one picture, as a plugin sees them.
+
+    ``width`` and ``height`` are the whole picture's. ``crops`` holds what the configured plugins declared:
+    ``faces.crops[self.crop]`` is ``(N, H, W, 3)`` uint8 RGB.
+    """
+
+    width: int
+    height: int
+    detections: Detections
+    crops: Mapping[Crop, Pixels]
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+
+class Detector(Protocol):
+    """Finds faces. Constructed once with its open ``Model`` and the service's ``max_side``; called from many threads."""
+
+    default_threshold: float
+
+    def detect(self, picture: Picture, threshold: float) -> Detections:
+        """Every face more probable than ``threshold`` (strictly), in any order."""
+        ...
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    """A detector that can look again: better points for faces already found, for whoever needs aligned crops."""
+
+    def refine(self, picture: Picture, detections: Detections) -> Floats:
+        """``(N, 5, 2)`` landmarks, at least as good as ``detections.landmarks``."""
+        ...
+
+
+class FacePlugin(Protocol):
+    """Says something about faces already found."""
+
+    slug: ClassVar[str]
+    """Name in ``face_plugins``, ``plugins_versions`` and ``execution_time``."""
+
+    crop: Crop | None
+    """The crop it needs, or None if boxes and landmarks are enough."""
+
+    def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
+        """One mapping of fields a face, in order."""
+        ...
