@@ -17,7 +17,7 @@ class Crop(Protocol):
         ...
 
     def matrices(self, boxes: Floats, landmarks: Floats) -> Matrices:
-        """Affine maps from whole-picture coordinates to crop coordinates: ``(N, 4)``, ``(N, 5, 2)`` -> ``(N, 2, 3)``."""
+        """Affine maps, whole-picture to crop coordinates: ``(N, 4)``, ``(N, 5, 2)`` -> ``(N, 2, 3)``."""
         ...
 
 

@@ -59,7 +59,7 @@ class FaceBatch:
 
 
 class Detector(Protocol):
-    """Finds faces. Constructed once with its open ``Model`` and the service's ``max_side``; called from many threads."""
+    """Finds faces. Constructed once, with its open ``Model`` and ``max_side``; called from many threads."""
 
     default_threshold: float
 
