@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from embedding_calculator.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,21 @@ class Pose:
     pitch: float
     yaw: float
     roll: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face and what was asked about it; what was not asked is None.
+
+    ``landmarks`` are five ``(x, y)``: left eye, right eye, nose, mouth left, mouth right (left = left in the image).
+    ``embedding`` is ``(D,)`` float32. ``extra`` holds what plugins of other packages add.
+    """
+
+    box: Box
+    embedding: Floats | None = None
+    landmarks: tuple[tuple[int, int], ...] | None = None
+    age: Age | None = None
+    gender: Gender | None = None
+    mask: Mask | None = None
+    pose: Pose | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)

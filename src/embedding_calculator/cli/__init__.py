@@ -1,1 +1,29 @@
-"""TBD"""
+"""The command: one module a subcommand, each importing what it needs only when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from embedding_calculator.cli import models, scan, serve
+from embedding_calculator.errors import EmbeddingCalculatorError
+
+app = typer.Typer(
+    name="embedding-calculator",
+    help="Find every face in a picture: where it is, its embedding, and its attributes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve.serve)
+app.command()(scan.scan)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """Run the command; an error of ours is a sentence on standard error and exit status 1, not a traceback."""
+    try:
+        app()
+    except EmbeddingCalculatorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -26,7 +26,8 @@ class Detections:
 
     boxes: ``(N, 4)`` float32, x_min, y_min, x_max, y_max; not necessarily inside the picture.
     probabilities: ``(N,)`` float32, 0..1.
-    landmarks: ``(N, 5, 2)`` float32: left eye, right eye, nose, mouth left, mouth right (left = left in the image).
+    landmarks: ``(N, 5, 2)`` float32: left eye, right eye, nose, mouth left, mouth right (left = left in the image);
+        NaN where nobody looked for them.
     """
 
     boxes: Floats
@@ -58,6 +59,7 @@ class FaceBatch:
         return len(self.detections)
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds faces. Constructed once, with its open ``Model`` and ``max_side``; called from many threads."""
 
@@ -77,6 +79,7 @@ class Refiner(Protocol):
         ...
 
 
+@runtime_checkable
 class FacePlugin(Protocol):
     """Says something about faces already found."""
 
@@ -88,4 +91,17 @@ class FacePlugin(Protocol):
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """One mapping of fields a face, in order."""
+        ...
+
+
+@runtime_checkable
+class Calculator(FacePlugin, Protocol):
+    """The plugin with the slug ``calculator``: adds ``embedding``, a ``(D,)`` float32 array, to every face."""
+
+    @property
+    def similarity_coefficients(self) -> tuple[float, float]:
+        """``(c0, c1)``: two faces at distance d are alike by ``(tanh((c0 - d) * c1) + 1) / 2``.
+
+        The distance is Euclidean, between embeddings of unit length.
+        """
         ...

@@ -1,0 +1,46 @@
+# Two commands are enough: `make run` serves on port 3000, `make test` proves that it works. Nothing is installed
+# outside .venv, and models are kept in MODELS_DIR (default: the user's cache).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test lint format bench clean
+
+run: $(VENV)/.run
+	@$(BIN)/embedding-calculator models pull
+	@exec $(BIN)/embedding-calculator serve
+
+test: $(VENV)/.dev
+	@$(BIN)/embedding-calculator models pull
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "embedding-calculator needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml
+	@echo "Installing into $(VENV) ..."
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	@echo "Installing into $(VENV), with what tests and checks need ..."
+	$(INSTALL) --editable '.[test,lint]'
+	@touch $@ $(VENV)/.run

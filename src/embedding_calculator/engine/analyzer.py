@@ -1,0 +1,125 @@
+"""The journey of one photo through a detector and the plugins; holds no state of any request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from embedding_calculator.arrays import Floats
+from embedding_calculator.errors import EmbeddingCalculatorError, PluginError
+from embedding_calculator.imaging.align import ARCFACE_112, Crop, cut
+from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.plugins.base import Calculator, Detections, Detector, FaceBatch, FacePlugin, Fields, Refiner
+from embedding_calculator.plugins.registry import Configured
+from embedding_calculator.results import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the plugins said.
+
+    ``fields`` has one mapping a face. ``milliseconds`` says, by slug, what one face cost on average.
+    """
+
+    fields: Sequence[Fields]
+    milliseconds: Mapping[str, float]
+
+
+class Analyzer:
+    """A detector and plugins, ready to run; safe to call from several threads at once."""
+
+    def __init__(
+        self,
+        detector: Configured[Detector],
+        calculator: Configured[Calculator],
+        extras: Sequence[Configured[FacePlugin]] = (),
+    ) -> None:
+        self.detector = detector
+        self.calculator = calculator
+        self.plugins: tuple[Configured[FacePlugin], ...] = (calculator, *extras)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Slug to plugin string of everything configured; where two share a slug the later one is meant."""
+        return {configured.slug: configured.version for configured in (self.detector, *self.plugins)}
+
+    def chosen(self, slugs: Collection[str]) -> tuple[Configured[FacePlugin], ...]:
+        """The configured plugins with these slugs, in the order of the configuration; others are ignored."""
+        return tuple(plugin for plugin in self.plugins if plugin.slug in slugs)
+
+    def detect(self, picture: Picture, threshold: float | None = None) -> tuple[Detections, float]:
+        """Every face more probable than ``threshold`` (default: the detector's own), largest box first.
+
+        Returns:
+            The faces, and the milliseconds it took to find one of them on average.
+        """
+        start = time.perf_counter()
+        detector = self.detector.run
+        try:
+            found = detector.detect(picture, detector.default_threshold if threshold is None else threshold)
+        except EmbeddingCalculatorError:
+            raise
+        except Exception as error:
+            raise PluginError(self.detector.version, error) from error
+        areas = (found.boxes[:, 2] - found.boxes[:, 0]) * (found.boxes[:, 3] - found.boxes[:, 1])
+        found = found[np.argsort(-areas, kind="stable")]
+        return found, _milliseconds_each(start, len(found))
+
+    def describe(self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]]) -> Description:
+        """Ask each plugin once about all faces; every crop is cut once and shared.
+
+        Raises:
+            PluginError: a plugin failed; the text names it.
+        """
+        batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins))
+        fields: list[dict[str, Any]] = [{} for _ in range(len(faces))]
+        milliseconds = {}
+        for plugin in plugins:
+            start = time.perf_counter()
+            try:
+                answers = plugin.run(batch)
+            except Exception as error:
+                raise PluginError(plugin.version, error) from error
+            for face, answer in zip(fields, answers, strict=True):
+                face.update(answer)
+            milliseconds[plugin.slug] = _milliseconds_each(start, len(faces))
+        return Description(fields, milliseconds)
+
+    def _crops(self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]]) -> dict[Crop, Any]:
+        kinds = {plugin.run.crop for plugin in plugins if plugin.run.crop is not None}
+        if not kinds or not len(faces):
+            return {}
+        detector = self.detector.run
+        points = detector.refine(picture, faces) if isinstance(detector, Refiner) else faces.landmarks
+        points = np.where(np.isnan(points), _assumed_landmarks(faces.boxes), points)
+        return {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
+
+
+def whole_picture(picture: Picture) -> Detections:
+    """The one face of a picture that the caller says is a face already: box around everything, landmarks unknown."""
+    return Detections(
+        boxes=np.array([[0, 0, picture.width, picture.height]], np.float32),
+        probabilities=np.ones(1, np.float32),
+        landmarks=np.full((1, 5, 2), np.nan, np.float32),
+    )
+
+
+def box_of(faces: Detections, index: int) -> Box:
+    """One face's box in whole pixels."""
+    x_min, y_min, x_max, y_max = np.rint(faces.boxes[index]).astype(int).tolist()
+    return Box(x_min, y_min, x_max, y_max, float(faces.probabilities[index]))
+
+
+def _assumed_landmarks(boxes: Floats) -> Floats:
+    """Where the points of a face lie if the box is an aligned crop: ``(N, 4)`` -> ``(N, 5, 2)``."""
+    unit = np.asarray(ARCFACE_112.template, np.float32) / np.asarray(ARCFACE_112.size, np.float32)
+    corners, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
+    return corners + unit * sides
+
+
+def _milliseconds_each(start: float, faces: int) -> float:
+    return (time.perf_counter() - start) * 1000 / max(faces, 1)

@@ -1,0 +1,88 @@
+"""From settings to an analyzer whose models are all open, or an error that says what is missing and how to get it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+
+from embedding_calculator.engine.analyzer import Analyzer, whole_picture
+from embedding_calculator.errors import ConfigurationError
+from embedding_calculator.imaging.picture import ArrayPicture
+from embedding_calculator.models.catalog import Catalog, Entry
+from embedding_calculator.models.store import Store
+from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin
+from embedding_calculator.plugins.registry import Configured, PluginName, Registry
+from embedding_calculator.settings import Settings
+
+
+P = TypeVar("P")
+
+
+def configured_names(settings: Settings) -> tuple[PluginName, PluginName, tuple[PluginName, ...]]:
+    """The detector, the calculator and everything else, as the settings name them."""
+    return (
+        PluginName.parse(settings.face_detection_plugin),
+        PluginName.parse(settings.calculation_plugin),
+        tuple(PluginName.parse(text) for text in settings.extra_plugins),
+    )
+
+
+def configured_entries(settings: Settings, catalog: Catalog) -> list[Entry]:
+    """The models that these settings need, each once.
+
+    Raises:
+        ConfigurationError: a plugin or a model does not exist.
+    """
+    detector, calculator, extras = configured_names(settings)
+    registry = Registry(catalog)
+    entries = (registry.entry(name) for name in (detector, calculator, *extras))
+    return list(dict.fromkeys(entry for entry in entries if entry is not None))
+
+
+def require_models(settings: Settings) -> None:
+    """Make sure that everything these settings name exists and that its models are in the store.
+
+    Raises:
+        ConfigurationError: a plugin or a model does not exist.
+        ModelError: a model is not in the store; all that are missing are named at once, with the remedy.
+    """
+    Store(settings.models_dir).require(configured_entries(settings, Catalog.load(settings.model_catalog)))
+
+
+def build_analyzer(settings: Settings) -> Analyzer:
+    """Open everything that the settings name and run it once, so that the first request finds it warm.
+
+    Raises:
+        ConfigurationError: a plugin or a model does not exist.
+        ModelError: a model is not in the store or is damaged.
+    """
+    require_models(settings)
+    store = Store(settings.models_dir)
+    registry = Registry(Catalog.load(settings.model_catalog))
+
+    def construct(name: PluginName, **options: Any) -> Any:
+        entry, plugin = registry.entry(name), registry.load(name)
+        return plugin(store.open(entry), **options) if entry else plugin(**options)
+
+    def configured(name: PluginName, kind: type[P], variable: str, **options: Any) -> Configured[P]:
+        run = construct(name, **options)
+        if not isinstance(run, kind):
+            raise ConfigurationError(f"{variable}: {name} is not a {kind.__name__}")
+        return Configured(getattr(run, "slug", "detector"), str(name), run)
+
+    detector, calculator, extras = configured_names(settings)
+    analyzer = Analyzer(
+        configured(detector, Detector, "FACE_DETECTION_PLUGIN", max_side=settings.img_length_limit),
+        configured(calculator, Calculator, "CALCULATION_PLUGIN"),
+        [configured(name, FacePlugin, "EXTRA_PLUGINS") for name in extras],
+    )
+    _warm_up(analyzer)
+    return analyzer
+
+
+def _warm_up(analyzer: Analyzer) -> None:
+    """Run every network once: what the first run allocates and compiles, no client waits for."""
+    grey = ArrayPicture(np.full((480, 640, 3), 127, np.uint8))
+    analyzer.detect(grey)
+    analyzer.describe(grey, whole_picture(grey), analyzer.plugins)

@@ -1,0 +1,136 @@
+"""Multipart bodies, read in memory within a limit.
+
+Starlette's own reader writes parts over a megabyte to disk and ignores ``Content-Transfer-Encoding``, which clients of
+the original use; the grammar itself is python-multipart's.
+"""
+
+from __future__ import annotations
+
+import binascii
+import quopri
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from embedding_calculator.errors import ImageUnreadableError, InputError
+
+MAX_PARTS = 1000
+MAX_HEADER_BYTES = 16 * 1024
+TEXT_LIMIT = 64 * 1024
+
+
+class FormError(InputError):
+    """The body is not the multipart message that its header announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A part that came with a file name."""
+
+    filename: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Form:
+    """The first part of each name, as text or as a file."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Upload] = field(default_factory=dict)
+
+
+async def read_form(content_type: str | None, chunks: AsyncIterator[bytes]) -> Form:
+    """Read a multipart body to its end. A body of another type, or without a boundary, holds no parts.
+
+    Raises:
+        FormError: the body breaks off, breaks the grammar, or has more parts or headers than any honest client sends.
+        ImageUnreadableError: a part that says it is base64 is not.
+    """
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if kind != b"multipart/form-data" or not boundary:
+        async for _ in chunks:
+            pass
+        return Form()
+    reader = _Reader()
+    try:
+        parser = MultipartParser(boundary, reader.callbacks)
+        async for chunk in chunks:
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise FormError(str(error)) from error
+    return reader.form
+
+
+class _Reader:
+    """Collects the parser's events into a form."""
+
+    def __init__(self) -> None:
+        self.form = Form()
+        self._parts = 0
+        self._name = bytearray()
+        self._value = bytearray()
+        self._headers: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        self._data = bytearray()
+        self.callbacks = {
+            "on_part_begin": self._on_part_begin,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_part_data": self._on_part_data,
+            "on_part_end": self._on_part_end,
+        }
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise FormError(f"more than {MAX_PARTS} parts")
+        self._headers, self._header_bytes, self._data = {}, 0, bytearray()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
+        self._name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count_header(end - start)
+        self._value += data[start:end]
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise FormError(f"a part has more than {MAX_HEADER_BYTES} bytes of headers")
+
+    def _on_header_end(self) -> None:
+        self._headers[bytes(self._name).lower()] = bytes(self._value)
+        self._name.clear()
+        self._value.clear()
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._data += memoryview(data)[start:end]
+
+    def _on_part_end(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        encoding = self._headers.get(b"content-transfer-encoding", b"").strip().lower()
+        if b"filename" in options:
+            filename = options[b"filename"].decode("utf-8", "replace")
+            self.form.files.setdefault(name, Upload(filename, _decoded(self._data, encoding)))
+        else:
+            text = _decoded(self._data[:TEXT_LIMIT], encoding).decode("utf-8", "replace")
+            self.form.texts.setdefault(name, text)
+
+
+def _decoded(data: bytearray, encoding: bytes) -> bytes:
+    if encoding == b"base64":
+        try:
+            return binascii.a2b_base64(data)
+        except binascii.Error as error:
+            raise ImageUnreadableError(f"a part says it is base64 and is not: {error}") from error
+    if encoding == b"quoted-printable":
+        return quopri.decodestring(bytes(data))
+    return bytes(data)

@@ -1,0 +1,113 @@
+"""The shapes of the answers, for the OpenAPI document only: answers are written by orjson, not validated twice."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Health(BaseModel):
+    """The service is up."""
+
+    status: Literal["OK"]
+
+
+class Status(BaseModel):
+    """What runs here."""
+
+    status: Literal["OK"]
+    build_version: str = Field(examples=["dev"])
+    calculator_version: str = Field(
+        description="Stored with every embedding by clients, and compared later.", examples=["opencv_zoo.Calculator"]
+    )
+    similarity_coefficients: tuple[float, float] = Field(
+        description="c0 and c1 of `(tanh((c0 - d) * c1) + 1) / 2`, d the distance of two embeddings of unit length."
+    )
+    available_plugins: dict[str, str] = Field(
+        description="Slug to plugin.", examples=[{"detector": "opencv_zoo.FaceDetector", "age": "dlib_zoo.AgeDetector"}]
+    )
+
+
+class Box(BaseModel):
+    """Pixels of the picture as a person sees it, and how sure the detector is."""
+
+    x_min: int = Field(examples=[168])
+    y_min: int = Field(examples=[54])
+    x_max: int = Field(examples=[277])
+    y_max: int = Field(examples=[199])
+    probability: float = Field(ge=0, le=1, examples=[0.94])
+
+
+class Age(BaseModel):
+    """Years, both ends included."""
+
+    low: int = Field(examples=[30])
+    high: int = Field(examples=[40])
+    probability: float = Field(ge=0, le=1)
+
+
+class Gender(BaseModel):
+    """As the network labels it."""
+
+    value: Literal["male", "female"]
+    probability: float = Field(ge=0, le=1)
+
+
+class Mask(BaseModel):
+    """Whether a mask is worn."""
+
+    value: Literal["without_mask", "with_mask", "mask_weared_incorrect"]
+    probability: float = Field(ge=0, le=1)
+
+
+class Pose(BaseModel):
+    """Degrees; zero looks into the camera."""
+
+    pitch: float
+    yaw: float
+    roll: float
+
+
+class Face(BaseModel):
+    """One face: `box` and `execution_time` always, everything else if it was asked for."""
+
+    model_config = ConfigDict(extra="allow")
+
+    box: Box
+    execution_time: dict[str, int] = Field(
+        description="Milliseconds by slug, averaged over the faces of the picture.",
+        examples=[{"detector": 12, "calculator": 9}],
+    )
+    embedding: list[float] | None = Field(None, examples=[[0.021, -0.113, 0.054]])
+    landmarks: list[tuple[int, int]] | None = Field(
+        None,
+        description="Left eye, right eye, nose, mouth left, mouth right; left in the image.",
+        examples=[[[198, 115], [245, 113], [225, 142], [206, 163], [244, 161]]],
+    )
+    age: Age | None = None
+    gender: Gender | None = None
+    pose: Pose | None = None
+    mask: Mask | None = None
+
+
+class Found(BaseModel):
+    """Faces, largest box first."""
+
+    plugins_versions: dict[str, str] = Field(
+        description="The detector and the plugins that ran.", examples=[{"detector": "opencv_zoo.FaceDetector"}]
+    )
+    result: list[Face]
+
+
+class Scanned(BaseModel):
+    """Faces with embeddings, in the legacy shape."""
+
+    calculator_version: Literal["ScannerWithPlugins"]
+    result: list[Face]
+
+
+class Error(BaseModel):
+    """What went wrong."""
+
+    message: str = Field(examples=["400 Bad Request: No face is found in the given image"])

@@ -1,0 +1,72 @@
+"""What the routes share, and the one order in which a request is judged, computed and answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import CapacityLimiter
+
+from embedding_calculator.engine.analyzer import Analyzer, box_of, whole_picture
+from embedding_calculator.errors import NoFaceFoundError
+from embedding_calculator.http.parameters import Parameters
+from embedding_calculator.imaging.decode import Limits, open_picture
+from embedding_calculator.plugins.base import FacePlugin
+from embedding_calculator.plugins.registry import Configured
+from embedding_calculator.settings import Settings
+
+# They need what only a detector says of a face, so they are left out where detection is switched off.
+_NEED_DETECTION = frozenset({"pose", "mask"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Nothing in it changes while the service runs; what belongs to a request travels with the request."""
+
+    analyzer: Analyzer
+    settings: Settings
+    threads: CapacityLimiter
+
+    def status(self) -> dict[str, Any]:
+        """What runs here."""
+        calculator = self.analyzer.calculator
+        return {
+            "status": "OK",
+            "build_version": self.settings.app_version_string,
+            "calculator_version": calculator.version,
+            "similarity_coefficients": calculator.run.similarity_coefficients,
+            "available_plugins": self.analyzer.versions,
+        }
+
+    def find_faces(self, data: bytes, parameters: Parameters) -> dict[str, Any]:
+        """Detection and the plugins that were asked for."""
+        plugins = self.analyzer.chosen(parameters.face_plugins)
+        if not parameters.detect_faces:
+            plugins = tuple(plugin for plugin in plugins if plugin.slug not in _NEED_DETECTION)
+        detector = self.analyzer.detector
+        versions = {configured.slug: configured.version for configured in (detector, *plugins)}
+        return {"plugins_versions": versions, "result": self._faces(data, parameters, plugins, parameters.detect_faces)}
+
+    def scan_faces(self, data: bytes, parameters: Parameters) -> dict[str, Any]:
+        """The legacy endpoint: detection and embeddings, whatever else was asked for."""
+        result = self._faces(data, parameters, (self.analyzer.calculator,), detect=True)
+        return {"calculator_version": "ScannerWithPlugins", "result": result}
+
+    def _faces(
+        self, data: bytes, parameters: Parameters, plugins: tuple[Configured[FacePlugin], ...], detect: bool
+    ) -> list[dict[str, Any]]:
+        limits = Limits(self.settings.max_image_bytes, self.settings.max_image_pixels)
+        upright = self.settings.exif_orientation == "apply"
+        picture = open_picture(data, limits=limits, apply_orientation=upright)
+        threshold = parameters.threshold()
+        faces, milliseconds = self.analyzer.detect(picture, threshold) if detect else (whole_picture(picture), 0.0)
+        if not len(faces):
+            raise NoFaceFoundError
+        faces = faces[: parameters.limit()]
+        description = self.analyzer.describe(picture, faces, plugins)
+        times = {slug: int(value) for slug, value in {"detector": milliseconds, **description.milliseconds}.items()}
+        return [
+            {**fields, "box": box_of(faces, index), "execution_time": times}
+            for index, fields in enumerate(description.fields)
+        ]
+

@@ -1,0 +1,76 @@
+"""What surrounds every request: its id, its log line, the headers of every answer, and the last net for errors."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from embedding_calculator.http.errors import error_response
+
+_CACHE = "max-age=0, no-cache, no-store, must-revalidate, proxy-revalidate"
+_HONEST_ID = re.compile(r"[\w.:/+=-]{1,128}")
+_QUIET_PATHS = frozenset({"/healthcheck", "/livez", "/readyz"})
+
+log = structlog.get_logger(__name__)
+
+
+class Shell:
+    """ASGI middleware; pure, so that bodies stream through it untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _HONEST_ID.fullmatch(given) else uuid.uuid4().hex
+        path: str = scope["path"]
+        start = time.perf_counter()
+        status: int | None = None
+
+        async def send_decorated(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answer = MutableHeaders(scope=message)
+                answer["Cache-Control"] = _CACHE
+                answer["X-Request-Id"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(
+            request_id=request_id,
+            request={
+                "method": scope["method"],
+                "path": path,
+                "api_key": headers.get("x-api-key"),
+                "remote_addr": scope["client"][0] if scope.get("client") else None,
+            },
+        ):
+            try:
+                await self._app(_without_trailing_slash(scope), receive, send_decorated)
+            except ClientDisconnect:
+                log.info("the client left before its request was complete")
+            except Exception as error:
+                log.exception("request failed")
+                if status is None:
+                    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+                    await error_response(500, text)(scope, receive, send_decorated)
+            milliseconds = round((time.perf_counter() - start) * 1000, 1)
+            line = log.debug if path in _QUIET_PATHS else log.info
+            line("request", status=status, milliseconds=milliseconds)
+
+
+def _without_trailing_slash(scope: Scope) -> Scope:
+    """The original answered ``/status/`` like ``/status``; a redirect would lose the body of a POST."""
+    path: str = scope["path"]
+    return {**scope, "path": path.rstrip("/")} if path.rstrip("/") and path.endswith("/") else scope

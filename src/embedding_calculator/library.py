@@ -1,0 +1,102 @@
+"""The engine for Python programs: ``FaceAnalyzer``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedding_calculator.arrays import Floats, Pixels
+from embedding_calculator.engine.analyzer import Analyzer, box_of
+from embedding_calculator.engine.assembly import build_analyzer
+from embedding_calculator.errors import InputError
+from embedding_calculator.imaging.decode import Limits, open_picture
+from embedding_calculator.imaging.picture import ArrayPicture, Picture
+from embedding_calculator.results import Face
+from embedding_calculator.settings import Settings
+
+_KNOWN_FIELDS = frozenset(field.name for field in fields(Face)) - {"box", "extra"}
+
+
+class FaceAnalyzer:
+    """Finds and describes faces, in this process. Opening the models takes a second; keep one and use it everywhere.
+
+    Safe to call from several threads at once.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        """Any setting of the service by its name in lower case, e.g. ``face_detection_plugin="facenet.FaceDetector"``.
+
+        What is not given here is read from the environment, and else has its default.
+
+        Raises:
+            ConfigurationError: a setting, a plugin or a model does not exist.
+            ModelError: a model is missing; the text says which command fetches it.
+        """
+        self._settings = Settings(**settings)
+        self._analyzer: Analyzer = build_analyzer(self._settings)
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The slugs that ``find_faces`` understands."""
+        return tuple(plugin.slug for plugin in self._analyzer.plugins)
+
+    def find_faces(
+        self,
+        photo: str | Path | bytes | Pixels,
+        *,
+        plugins: Iterable[str] | None = None,
+        threshold: float | None = None,
+        limit: int | None = None,
+    ) -> list[Face]:
+        """Every face in a photo, largest first; an empty list if there is none.
+
+        Args:
+            photo: a path, the bytes of an encoded picture, or ``(H, W, 3)`` uint8 RGB pixels.
+            plugins: slugs of what to compute (see ``plugins``); all by default.
+            threshold: keep faces more probable than this, 0..1; the detector's own by default.
+            limit: only the n largest faces.
+
+        Raises:
+            ImageUnreadableError, ImageTooLargeError: the photo cannot be used.
+            InputError: a slug is unknown, or the pixels have another shape or type.
+            OSError: the file cannot be read.
+        """
+        chosen = self.plugins if plugins is None else tuple(plugins)
+        if unknown := set(chosen) - set(self.plugins):
+            raise InputError(f"no plugin {', '.join(sorted(unknown))}; there are: {', '.join(self.plugins)}")
+        picture = self._open(photo)
+        found, _ = self._analyzer.detect(picture, threshold)
+        found = found[:limit]
+        description = self._analyzer.describe(picture, found, self._analyzer.chosen(chosen))
+        return [
+            _face(box_of(found, index), answers) for index, answers in enumerate(description.fields)
+        ]
+
+    def similarity(self, first: Floats, second: Floats) -> float:
+        """How alike two embeddings are, 0..1; 0.5 is the threshold at which two faces are best told apart.
+
+        Args:
+            first, second: ``(D,)`` embeddings of this analyzer's calculator, of any length.
+        """
+        c0, c1 = self._analyzer.calculator.run.similarity_coefficients
+        distance = np.linalg.norm(first / np.linalg.norm(first) - second / np.linalg.norm(second))
+        return float((np.tanh((c0 - distance) * c1) + 1) / 2)
+
+    def _open(self, photo: str | Path | bytes | Pixels) -> Picture:
+        if isinstance(photo, np.ndarray):
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
+                raise InputError(f"pixels must be (H, W, 3) uint8 RGB, not {photo.shape} {photo.dtype}")
+            return ArrayPicture(photo)
+        data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
+        limits = Limits(self._settings.max_image_bytes, self._settings.max_image_pixels)
+        return open_picture(data, limits=limits, apply_orientation=self._settings.exif_orientation == "apply")
+
+
+def _face(box: Any, answers: Mapping[str, Any]) -> Face:
+    known = {name: value for name, value in answers.items() if name in _KNOWN_FIELDS}
+    extra = {name: value for name, value in answers.items() if name not in _KNOWN_FIELDS}
+    return Face(box, **known, extra=extra)

@@ -1,0 +1,112 @@
+"""Every setting: its variable, its default and what it means. docs/configuration.md is generated from here."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_cache_path
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: Any) -> Any:
+    """Lists are split on commas and blanks, as the original did; a lone blank is the empty list."""
+    return tuple(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lenient_bool(value: Any) -> Any:
+    """``true`` and ``1`` in any case are true, everything else is false, as the original read them."""
+    return value.strip().lower() in {"true", "1"} if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+Flag = Annotated[bool, BeforeValidator(_lenient_bool)]
+Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+
+
+def granted_cpus() -> int:
+    """Processors this process may really use: the affinity mask, cut by the cgroup's CPU quota (version 1 or 2)."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cpus, round(quota))) if quota else cpus
+
+
+def _cgroup_quota() -> float | None:
+    v2, v1 = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu")
+    try:
+        if v2.exists():
+            limit, period = v2.read_text().split()
+        else:
+            limit, period = ((v1 / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(limit) / int(period) if limit.strip() not in {"max", "-1"} else None
+    except (OSError, ValueError):
+        return None
+
+
+class Settings(BaseSettings):
+    """Read from the environment; an empty variable counts as unset. Names and meanings follow the original."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    ml_host: str = Field("0.0.0.0", description="Address the service listens on.")
+    ml_port: int = Field(3000, ge=0, le=65535, description="Port the service listens on.")
+    uwsgi_processes: int = Field(
+        1, ge=1, description="Worker processes. One is enough: its threads use all processors and share the models."
+    )
+    uwsgi_threads: int = Field(
+        default_factory=granted_cpus,
+        ge=1,
+        description="Photos computed at once in one process; by default the processors that the system grants.",
+    )
+
+    face_detection_plugin: str = Field("opencv_zoo.FaceDetector", description="The detector, `family.Class[@model]`.")
+    calculation_plugin: str = Field("opencv_zoo.Calculator", description="What computes embeddings.")
+    extra_plugins: Names = Field(
+        (
+            "opencv_zoo.LandmarksDetector",
+            "dlib_zoo.AgeDetector",
+            "dlib_zoo.GenderDetector",
+            "opencv_zoo.PoseEstimator",
+        ),
+        description="Everything else that can be asked for, separated by commas or blanks; a single blank means none.",
+    )
+    img_length_limit: int = Field(
+        640, ge=0, description="Longest side, in pixels, at which faces are searched; 0 searches at full size."
+    )
+    exif_orientation: Literal["apply", "ignore"] = Field(
+        "apply", description="`ignore` leaves phone photos as stored, sideways, as the original did."
+    )
+    max_image_bytes: int = Field(
+        64 * 2**20, ge=1, description="Largest upload, in bytes; larger ones are refused with 413."
+    )
+    max_image_pixels: int = Field(
+        178_956_970, ge=1, description="Most pixels a picture may declare; larger ones are refused before decoding."
+    )
+
+    models_dir: Path = Field(
+        default_factory=lambda: user_cache_path("embedding-calculator") / "models",
+        description="Where models are kept once fetched and verified.",
+    )
+    models_source: Folders = Field(
+        (), description="Folders searched for published model files before the network, for machines without one."
+    )
+    model_catalog: Folders = Field((), description="Folders with further catalogue files (`*.toml`): your own models.")
+    accept_model_licences: Flag = Field(
+        False, description="`true` accepts licences that forbid commercial use when models are pulled."
+    )
+
+    logging_level_name: Level = Field("INFO", description="Least severity that is logged.")
+    flask_env: str = Field(
+        "production",
+        description="`development` logs coloured lines with tracebacks even where there is no terminal.",
+    )
+    app_version_string: str = Field("dev", description="`build_version` in `/status` and in every log line.")
+    be_version: str | None = Field(None, description="A warning is logged at start if it differs from the above.")
