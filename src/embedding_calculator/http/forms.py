@@ -63,6 +63,8 @@ async def read_form(content_type: str | None, chunks: AsyncIterator[bytes]) -> F
         parser.finalize()
     except FormParserError as error:
         raise FormError(str(error)) from error
+    if not reader.complete:
+        raise FormError("the body breaks off before its closing boundary")
     return reader.form
 
 
@@ -71,6 +73,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.form = Form()
+        self.complete = False
         self._parts = 0
         self._name = bytearray()
         self._value = bytearray()
@@ -84,6 +87,7 @@ class _Reader:
             "on_header_end": self._on_header_end,
             "on_part_data": self._on_part_data,
             "on_part_end": self._on_part_end,
+            "on_end": self._on_end,
         }
 
     def _on_part_begin(self) -> None:
@@ -123,6 +127,9 @@ class _Reader:
         else:
             text = _decoded(self._data[:TEXT_LIMIT], encoding).decode("utf-8", "replace")
             self.form.texts.setdefault(name, text)
+
+    def _on_end(self) -> None:
+        self.complete = True
 
 
 def _decoded(data: bytearray, encoding: bytes) -> bytes:

@@ -52,7 +52,6 @@ class Shell:
             request={
                 "method": scope["method"],
                 "path": path,
-                "api_key": headers.get("x-api-key"),
                 "remote_addr": scope["client"][0] if scope.get("client") else None,
             },
         ):

@@ -43,3 +43,15 @@ class Picture(Protocol):
             ImageUnreadableError: the encoded data turns out to be broken.
         """
         ...
+
+
+class ArrayPicture:
+    """A picture that is pixels already: ``(H, W, 3)`` uint8 RGB, used as they are and not copied."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.height, self.width = pixels.shape[:2]
+        self._raster = Raster(pixels, 1.0, 1.0)
+
+    def raster(self, scale: float) -> Raster:  # noqa: ARG002 -- nothing is cheaper than what is there
+        """All of it, whatever the scale."""
+        return self._raster

@@ -1,0 +1,165 @@
+"""From bytes to pixels: the header first, then only as many pixels as somebody needs, turned upright.
+
+Pillow reads headers and decodes everything but JPEG, which OpenCV decodes at a half, a quarter or an eighth where that
+serves: a photo of 36 megapixels is then ready in the tenth part of the time.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+
+import cv2
+import numpy as np
+import pillow_heif
+from PIL import Image, ImageFile
+
+from embedding_calculator.arrays import Pixels
+from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError
+from embedding_calculator.imaging.colours import to_rgb
+from embedding_calculator.imaging.picture import Picture, Raster
+
+# Pillow knows many more, among them EPS, which would start Ghostscript on a stranger's program.
+_FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "TIFF", "ICO", "PPM")
+pillow_heif.register_heif_opener()
+
+_ORIENTATION = 0x0112  # The tag's number in EXIF.
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: pixels.transpose(1, 0, 2)[:, ::-1],
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: pixels.transpose(1, 0, 2)[::-1],
+}
+_UNTURNED = {6: 8, 8: 6}  # What undoes a turn; the others undo themselves.
+
+# "Reduced grey" with the RGB flag is how OpenCV spells "reduced RGB"; "reduced colour" contains the BGR flag. The
+# other eighths that libjpeg offers save nothing: their inverse transforms are not vectorised.
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+    1: cv2.IMREAD_COLOR_RGB,
+}
+_MOST_SCANS = 200  # Progressive files have about ten; every scan visits all pixels, however few bytes it has.
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a picture may cost: ``max_bytes`` encoded, ``max_pixels`` as its header declares them."""
+
+    max_bytes: int
+    max_pixels: int
+
+
+def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True) -> Picture:
+    """Read the header of an encoded picture; its pixels are decoded when somebody asks for them.
+
+    Accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, ICO and PPM, told by their content. Of several pictures
+    in a file it is the first, of an ICO the largest. Every kind of pixel becomes RGB of eight bits, transparent ones
+    lie on white. A file that was cut short is accepted if some of its pixels are there.
+
+    ``apply_orientation`` turns the picture as EXIF says it was held; False leaves it as stored, except for HEIC, whose
+    decoder always turns it. Safe to use from several threads.
+
+    Raises:
+        ImageTooLargeError: more bytes or more declared pixels than ``limits`` allow; nothing was decoded.
+        ImageUnreadableError: no accepted format, or too damaged.
+    """
+    if len(data) > limits.max_bytes:
+        raise ImageTooLargeError(f"the picture has {len(data):,} bytes; {limits.max_bytes:,} is the limit")
+    with _only_input_errors():
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        width, height = image.size
+        if width * height > limits.max_pixels:
+            raise ImageTooLargeError(
+                f"the picture declares {width} x {height} = {width * height:,} pixels; {limits.max_pixels:,} is the limit"
+            )
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        if image.format == "TIFF":  # Pillow turns these itself, always.
+            orientation = 1 if apply_orientation else _UNTURNED.get(orientation, orientation)
+        elif not apply_orientation:
+            orientation = 1
+        decode = _JPEG(data) if image.format in {"JPEG", "MPO"} else _Whole(image)
+    return _EncodedPicture(decode, width, height, orientation)
+
+
+class _JPEG:
+    """Decodes at the smallest scale that serves, again and finer if somebody asks."""
+
+    def __init__(self, data: bytes) -> None:
+        if data.count(b"\xff\xda") > _MOST_SCANS:
+            raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
+        self._data = data
+
+    def __call__(self, scale: float) -> Pixels:
+        factor = next(factor for factor in _REDUCED if factor * scale <= 1 or factor == 1)
+        flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
+        if pixels is None:  # Cut short, perhaps: with an end it decodes as far as it goes, and the rest is grey.
+            pixels = cv2.imdecode(np.frombuffer(self._data + b"\xff\xd9", np.uint8), flags)
+        if pixels is None:
+            raise ImageUnreadableError("the JPEG's data is damaged, or of a kind that is not supported")
+        return pixels.astype(np.uint8, copy=False)
+
+
+class _Whole:
+    """Decodes once, entirely."""
+
+    def __init__(self, image: ImageFile.ImageFile) -> None:
+        self._image = image
+
+    def __call__(self, _scale: float) -> Pixels:
+        try:
+            self._image.load()
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 -- decoders raise anything
+            # What was decoded before the file broke off is the picture, as long as there is anything: Pillow's own
+            # switch for this, LOAD_TRUNCATED_IMAGES, would be for the whole process.
+            self._image.tile = []
+            if self._image.getbbox() is None:
+                raise
+        return to_rgb(self._image)
+
+
+class _EncodedPicture:
+    """Keeps the encoded bytes for as long as it lives, and the finest pixels decoded so far."""
+
+    def __init__(self, decode: Callable[[float], Pixels], width: int, height: int, orientation: int) -> None:
+        self.width, self.height = (height, width) if orientation in _SIDEWAYS else (width, height)
+        self._decode = decode
+        self._turn = _TURNS.get(orientation)
+        self._raster: Raster | None = None
+        self._lock = Lock()  # This picture's own, so that two who need it do not both decode it.
+
+    def raster(self, scale: float) -> Raster:
+        """See ``Picture.raster``. JPEG is decoded at 1, 1/2, 1/4 or 1/8, everything else whole."""
+        with self._lock:
+            if self._raster is None or self._raster.scale_x < min(scale, 1.0):
+                with _only_input_errors():
+                    pixels = self._decode(scale)
+                if self._turn:
+                    pixels = np.ascontiguousarray(self._turn(pixels))
+                height, width = pixels.shape[:2]
+                self._raster = Raster(pixels, width / self.width, height / self.height)
+            return self._raster
+
+
+@contextmanager
+def _only_input_errors() -> Iterator[None]:
+    """Whatever a decoder raises on a stranger's bytes, the reason is the bytes."""
+    try:
+        yield
+    except (ImageUnreadableError, ImageTooLargeError):
+        raise
+    except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(f"the picture needs too much memory: {error}") from error
+    except Exception as error:
+        raise ImageUnreadableError(f"the picture cannot be read: {error or type(error).__name__}") from error
