@@ -1,0 +1,225 @@
+"""``embedding-calculator models``: what models there are, where they come from, whether they are sound."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+if TYPE_CHECKING:
+    from embedding_calculator.models.catalog import Catalog, Entry
+    from embedding_calculator.models.sources import Progress
+    from embedding_calculator.models.store import Store
+
+
+class ModelSettings(Protocol):
+    """What this command needs to know of the settings."""
+
+    @property
+    def models_dir(self) -> Path: ...
+    @property
+    def model_sources(self) -> Sequence[Path]: ...
+    @property
+    def model_catalog(self) -> Sequence[Path]: ...
+    @property
+    def accept_model_licences(self) -> bool: ...
+    @property
+    def commercial_only(self) -> bool: ...
+
+
+_Names = Annotated[list[str] | None, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL.", show_default=False)]
+
+
+def models_app(settings: Callable[[], ModelSettings], configured: Callable[[Catalog], Sequence[Entry]]) -> typer.Typer:
+    """The sub-command. ``settings`` is asked when a command runs; ``configured`` tells what the service needs."""
+    app = typer.Typer(help="List, fetch and check models.", no_args_is_help=True)
+
+    @app.command("list")
+    def list_models(
+        as_json: Annotated[bool, typer.Option("--json", help="For programs: a JSON list.")] = False,
+    ) -> None:
+        """Every model of the catalogue, its licence, and whether it is here."""
+        with _told_plainly():
+            catalog, store = _open(settings())
+            _print_json(catalog, store) if as_json else _print_table(catalog, store)
+
+    @app.command()
+    def pull(
+        names: _Names = None,
+        accept_licence: Annotated[
+            bool,
+            typer.Option("--accept-licence", help="Also models that forbid commercial use; you accept their terms."),
+        ] = False,
+        commercial_only: Annotated[
+            bool, typer.Option("--commercial-only", help="Refuse models not cleared for commercial use.")
+        ] = False,
+    ) -> None:
+        """Fetch models: those named, or without names those that the service is configured to use."""
+        with _told_plainly():
+            known = settings()
+            catalog, store = _open(known)
+            entries = [_resolve(catalog, name) for name in names] if names else list(configured(catalog))
+            _pull(
+                store,
+                entries,
+                known.model_sources,
+                accept_licences=accept_licence or known.accept_model_licences,
+                commercial_only=commercial_only or known.commercial_only,
+            )
+
+    @app.command()
+    def verify(names: _Names = None) -> None:
+        """Hash the files of the models named, or of all that are here; fails where one is damaged or missing."""
+        with _told_plainly():
+            catalog, store = _open(settings())
+            if not _verify(store, [_resolve(catalog, name) for name in names or []] or _here(catalog, store)):
+                raise typer.Exit(1)
+
+    @app.command()
+    def path(name: Annotated[str, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL.")]) -> None:
+        """Where the ONNX files of a model lie, one a line."""
+        with _told_plainly():
+            catalog, store = _open(settings())
+            entry = _resolve(catalog, name)
+            for file in entry.files:
+                typer.echo(store.path(entry, file))
+
+    return app
+
+
+@contextlib.contextmanager
+def _told_plainly() -> Iterator[None]:
+    from embedding_calculator.errors import EmbeddingCalculatorError
+
+    try:
+        yield
+    except EmbeddingCalculatorError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
+def _open(settings: ModelSettings) -> tuple[Catalog, Store]:
+    from embedding_calculator.models.catalog import Catalog
+    from embedding_calculator.models.store import Store
+
+    return Catalog.load(settings.model_catalog), Store(settings.models_dir)
+
+
+def _resolve(catalog: Catalog, name: str) -> Entry:
+    plugin, at, model = name.partition("@")
+    if at or any(name in entry.plugins for entry in catalog):
+        return catalog.find(plugin, model or None)
+    return catalog.entry(name)
+
+
+def _here(catalog: Catalog, store: Store) -> list[Entry]:
+    return [entry for entry in catalog if store.state(entry) != "missing"]
+
+
+def _print_json(catalog: Catalog, store: Store) -> None:
+    rows = [
+        {
+            "name": entry.name,
+            "plugins": list(entry.plugins),
+            "licence": entry.licence,
+            "commercial": entry.commercial,
+            "bytes": entry.bytes,
+            "state": store.state(entry),
+            "verified": entry.verified,
+            "homepage": entry.homepage,
+        }
+        for entry in catalog
+    ]
+    typer.echo(json.dumps(rows, indent=2))
+
+
+def _print_table(catalog: Catalog, store: Store) -> None:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    colours = {"yes": "green", "no": "red", "unknown": "yellow", "present": "green", "damaged": "red", "missing": "dim"}
+    table = Table(
+        "model",
+        "plugins",
+        "licence",
+        "commercial",
+        "size",
+        "here",
+        "verified",
+        header_style="bold",
+        row_styles=["", "dim"],
+    )
+    for entry in catalog:
+        state = store.state(entry)
+        table.add_row(
+            entry.name,
+            "\n".join(entry.plugins),
+            entry.licence,
+            f"[{colours[entry.commercial]}]{entry.commercial}",
+            decimal(entry.bytes) if entry.bytes else "?",
+            f"[{colours[state]}]{state}",
+            entry.verified,
+        )
+    Console().print(table)
+
+
+def _pull(
+    store: Store, entries: Sequence[Entry], folders: Sequence[Path], *, accept_licences: bool, commercial_only: bool
+) -> None:
+    from embedding_calculator.models.sources import Sources
+
+    missing = [entry for entry in entries if store.state(entry) != "present"]
+    with _progress_bars() as progress:
+        sources = Sources(folders, progress)
+        store.pull(entries, sources, accept_licences=accept_licences, commercial_only=commercial_only)
+    for entry in missing:
+        typer.echo(f"{entry.name}: fetched ({entry.licence})", err=True)
+        for manifest in store.manifests(entry).values():
+            for part in manifest.parts:
+                if part.pinned:
+                    typer.echo(
+                        f"  {part.filename}: its publisher tells no hash; pinned to sha256 {part.sha256} as fetched",
+                        err=True,
+                    )
+    if not missing:
+        typer.echo(f"All {len(entries)} models are here.", err=True)
+
+
+@contextlib.contextmanager
+def _progress_bars() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(file=sys.stderr)) as bars:
+        tasks = {}
+
+        def show(filename: str, done: int, total: int | None, /) -> None:
+            if filename not in tasks:
+                tasks[filename] = bars.add_task(filename, total=None)
+            bars.update(tasks[filename], completed=done, total=total)
+
+        yield show
+
+
+def _verify(store: Store, entries: Sequence[Entry]) -> bool:
+    sound = True
+    for entry in entries:
+        state = store.verify(entry)
+        sound = sound and state == "verified"
+        remedy = "" if state == "verified" else f"; fetch it: embedding-calculator models pull {entry.name}"
+        typer.echo(f"{entry.name}: {state}{remedy}")
+    return sound

