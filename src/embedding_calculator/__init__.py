@@ -1,10 +1,10 @@
 """Find every face in a picture: where it is, its embedding, and its attributes.
 
-    from embedding_calculator import FaceAnalyzer
+from embedding_calculator import FaceAnalyzer
 
-    analyzer = FaceAnalyzer()
-    for face in analyzer.find_faces("photo.jpg"):
-        print(face.box, face.age, face.gender)
+analyzer = FaceAnalyzer()
+for face in analyzer.find_faces("photo.jpg"):
+    print(face.box, face.age, face.gender)
 """
 
 from __future__ import annotations

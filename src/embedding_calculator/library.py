@@ -72,9 +72,7 @@ class FaceAnalyzer:
         found, _ = self._analyzer.detect(picture, threshold)
         found = found[:limit]
         description = self._analyzer.describe(picture, found, self._analyzer.chosen(chosen))
-        return [
-            _face(box_of(found, index), answers) for index, answers in enumerate(description.fields)
-        ]
+        return [_face(box_of(found, index), answers) for index, answers in enumerate(description.fields)]
 
     def similarity(self, first: Floats, second: Floats) -> float:
         """How alike two embeddings are, 0..1; 0.5 is the threshold at which two faces are best told apart.

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
         False, description="`true` accepts licences that forbid commercial use when models are pulled."
     )
 
+    commercial_only: Flag = Field(False, description="`true` pulls only models that are cleared for commercial use.")
+
     logging_level_name: Level = Field("INFO", description="Least severity that is logged.")
     flask_env: str = Field(
         "production",

@@ -137,9 +137,7 @@ def test_json_is_compact_sorted_and_ends_in_a_newline(client: TestClient) -> Non
 
 def test_every_answer_forbids_caching_and_carries_a_request_id(client: TestClient) -> None:
     for response in (client.get("/status"), client.get("/nowhere"), upload(client, b"junk")):
-        assert response.headers["cache-control"] == (
-            "max-age=0, no-cache, no-store, must-revalidate, proxy-revalidate"
-        )
+        assert response.headers["cache-control"] == ("max-age=0, no-cache, no-store, must-revalidate, proxy-revalidate")
         assert len(response.headers["x-request-id"]) == 32
     assert client.get("/status", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert client.get("/status", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
@@ -251,9 +249,7 @@ def test_the_java_clients_part_is_read(client: TestClient) -> None:
 
 
 def test_the_original_benchmarks_base64_part_is_read(client: TestClient) -> None:
-    headers = (
-        'Content-Disposition: form-data; name="file"; filename="x.jpg"\r\nContent-Transfer-Encoding: base64'
-    )
+    headers = 'Content-Disposition: form-data; name="file"; filename="x.jpg"\r\nContent-Transfer-Encoding: base64'
     assert raw_multipart(client, headers, base64.encodebytes(PICTURE)).status_code == 200
     broken = raw_multipart(client, headers, b"abcde")
     assert (broken.status_code, message(broken)) == (400, BROKEN)
@@ -367,7 +363,9 @@ def test_too_many_bytes_are_refused(client: TestClient) -> None:
         for _ in range(100):
             yield bytes(100_000)
 
-    response = client.post("/find_faces", content=endless(), headers={"content-type": "multipart/form-data; boundary=b"})
+    response = client.post(
+        "/find_faces", content=endless(), headers={"content-type": "multipart/form-data; boundary=b"}
+    )
     assert response.status_code == 413
     assert message(response).startswith(limit)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,99 +15,69 @@ if TYPE_CHECKING:
     from embedding_calculator.models.catalog import Catalog, Entry
     from embedding_calculator.models.sources import Progress
     from embedding_calculator.models.store import Store
+    from embedding_calculator.settings import Settings
 
 
-class ModelSettings(Protocol):
-    """What this command needs to know of the settings."""
-
-    @property
-    def models_dir(self) -> Path: ...
-    @property
-    def model_sources(self) -> Sequence[Path]: ...
-    @property
-    def model_catalog(self) -> Sequence[Path]: ...
-    @property
-    def accept_model_licences(self) -> bool: ...
-    @property
-    def commercial_only(self) -> bool: ...
-
+app = typer.Typer(help="List, fetch and check models.", no_args_is_help=True)
 
 _Names = Annotated[list[str] | None, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL.", show_default=False)]
 
 
-def models_app(settings: Callable[[], ModelSettings], configured: Callable[[Catalog], Sequence[Entry]]) -> typer.Typer:
-    """The sub-command. ``settings`` is asked when a command runs; ``configured`` tells what the service needs."""
-    app = typer.Typer(help="List, fetch and check models.", no_args_is_help=True)
-
-    @app.command("list")
-    def list_models(
-        as_json: Annotated[bool, typer.Option("--json", help="For programs: a JSON list.")] = False,
-    ) -> None:
-        """Every model of the catalogue, its licence, and whether it is here."""
-        with _told_plainly():
-            catalog, store = _open(settings())
-            _print_json(catalog, store) if as_json else _print_table(catalog, store)
-
-    @app.command()
-    def pull(
-        names: _Names = None,
-        accept_licence: Annotated[
-            bool,
-            typer.Option("--accept-licence", help="Also models that forbid commercial use; you accept their terms."),
-        ] = False,
-        commercial_only: Annotated[
-            bool, typer.Option("--commercial-only", help="Refuse models not cleared for commercial use.")
-        ] = False,
-    ) -> None:
-        """Fetch models: those named, or without names those that the service is configured to use."""
-        with _told_plainly():
-            known = settings()
-            catalog, store = _open(known)
-            entries = [_resolve(catalog, name) for name in names] if names else list(configured(catalog))
-            _pull(
-                store,
-                entries,
-                known.model_sources,
-                accept_licences=accept_licence or known.accept_model_licences,
-                commercial_only=commercial_only or known.commercial_only,
-            )
-
-    @app.command()
-    def verify(names: _Names = None) -> None:
-        """Hash the files of the models named, or of all that are here; fails where one is damaged or missing."""
-        with _told_plainly():
-            catalog, store = _open(settings())
-            if not _verify(store, [_resolve(catalog, name) for name in names or []] or _here(catalog, store)):
-                raise typer.Exit(1)
-
-    @app.command()
-    def path(name: Annotated[str, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL.")]) -> None:
-        """Where the ONNX files of a model lie, one a line."""
-        with _told_plainly():
-            catalog, store = _open(settings())
-            entry = _resolve(catalog, name)
-            for file in entry.files:
-                typer.echo(store.path(entry, file))
-
-    return app
+@app.command("list")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="For programs: a JSON list.")] = False) -> None:
+    """Every model of the catalogue, its licence, and whether it is here."""
+    _, catalog, store = _open()
+    _print_json(catalog, store) if as_json else _print_table(catalog, store)
 
 
-@contextlib.contextmanager
-def _told_plainly() -> Iterator[None]:
-    from embedding_calculator.errors import EmbeddingCalculatorError
+@app.command()
+def pull(
+    names: _Names = None,
+    accept_licence: Annotated[
+        bool,
+        typer.Option("--accept-licence", help="Also models that forbid commercial use; you accept their terms."),
+    ] = False,
+    commercial_only: Annotated[
+        bool, typer.Option("--commercial-only", help="Refuse models not cleared for commercial use.")
+    ] = False,
+) -> None:
+    """Fetch models: those named, or without names those that the service is configured to use."""
+    from embedding_calculator.engine.assembly import configured_entries
 
-    try:
-        yield
-    except EmbeddingCalculatorError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+    settings, catalog, store = _open()
+    _pull(
+        store,
+        [_resolve(catalog, name) for name in names] if names else configured_entries(settings, catalog),
+        settings.models_source,
+        accept_licences=accept_licence or settings.accept_model_licences,
+        commercial_only=commercial_only or settings.commercial_only,
+    )
 
 
-def _open(settings: ModelSettings) -> tuple[Catalog, Store]:
+@app.command()
+def verify(names: _Names = None) -> None:
+    """Hash the files of the models named, or of all that are here; fails where one is damaged or missing."""
+    _, catalog, store = _open()
+    if not _verify(store, [_resolve(catalog, name) for name in names or []] or _here(catalog, store)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def path(name: Annotated[str, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL.")]) -> None:
+    """Where the ONNX files of a model lie, one a line."""
+    _, catalog, store = _open()
+    entry = _resolve(catalog, name)
+    for file in entry.files:
+        typer.echo(store.path(entry, file))
+
+
+def _open() -> tuple[Settings, Catalog, Store]:
     from embedding_calculator.models.catalog import Catalog
     from embedding_calculator.models.store import Store
+    from embedding_calculator.settings import Settings
 
-    return Catalog.load(settings.model_catalog), Store(settings.models_dir)
+    settings = Settings()
+    return settings, Catalog.load(settings.model_catalog), Store(settings.models_dir)
 
 
 def _resolve(catalog: Catalog, name: str) -> Entry:

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from embedding_calculator.engine.analyzer import Analyzer, whole_picture
-from embedding_calculator.errors import ConfigurationError
+from embedding_calculator.errors import ConfigurationError, ModelError
 from embedding_calculator.imaging.picture import ArrayPicture
 from embedding_calculator.models.catalog import Catalog, Entry
-from embedding_calculator.models.store import Store
+from embedding_calculator.models.store import State, Store
 from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin
 from embedding_calculator.plugins.registry import Configured, PluginName, Registry
 from embedding_calculator.settings import Settings
@@ -36,8 +36,8 @@ def configured_entries(settings: Settings, catalog: Catalog) -> list[Entry]:
     """
     detector, calculator, extras = configured_names(settings)
     registry = Registry(catalog)
-    entries = (registry.entry(name) for name in (detector, calculator, *extras))
-    return list(dict.fromkeys(entry for entry in entries if entry is not None))
+    entries = [registry.entry(name) for name in (detector, calculator, *extras)]
+    return list({entry.name: entry for entry in entries if entry}.values())
 
 
 def require_models(settings: Settings) -> None:
@@ -47,7 +47,16 @@ def require_models(settings: Settings) -> None:
         ConfigurationError: a plugin or a model does not exist.
         ModelError: a model is not in the store; all that are missing are named at once, with the remedy.
     """
-    Store(settings.models_dir).require(configured_entries(settings, Catalog.load(settings.model_catalog)))
+    store = Store(settings.models_dir)
+    states = {
+        entry.name: store.state(entry) for entry in configured_entries(settings, Catalog.load(settings.model_catalog))
+    }
+    if absent := {name: state for name, state in states.items() if state is not State.PRESENT}:
+        told = ", ".join(f"{name} ({state})" for name, state in absent.items())
+        raise ModelError(
+            f"models are not ready in {store.root}: {told}. "
+            f"Fetch them: embedding-calculator models pull {' '.join(absent)}"
+        )
 
 
 def build_analyzer(settings: Settings) -> Analyzer:

@@ -69,4 +69,3 @@ class Service:
             {**fields, "box": box_of(faces, index), "execution_time": times}
             for index, fields in enumerate(description.fields)
         ]
-

@@ -69,13 +69,6 @@ class Manifest(BaseModel):
     mtime_ns: int
 
 
-def default_root() -> Path:
-    """``MODELS_DIR`` unless set: in the user's own cache folder."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("embedding-calculator") / "models"
-
-
 class Store:
     """A folder of imported networks: ``store/KEY/network.onnx`` and ``manifest.json``.
 

@@ -62,7 +62,7 @@ class Registry:
         if name.plugin not in self._points:
             known = ", ".join(sorted(self._points))
             raise ConfigurationError(f"there is no plugin {name.plugin!r}; installed are: {known}")
-        if name.model is None and not self._catalog.names(name.plugin):
+        if name.model is None and not any(name.plugin in entry.plugins for entry in self._catalog):
             return None
         return self._catalog.find(name.plugin, name.model)
 
