@@ -15,7 +15,6 @@ from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin
 from embedding_calculator.plugins.registry import Configured, PluginName, Registry
 from embedding_calculator.settings import Settings
 
-
 P = TypeVar("P")
 
 

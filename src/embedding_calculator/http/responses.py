@@ -1,26 +1,12 @@
-"""JSON as the original wrote it: compact, keys sorted, a newline at the end."""
+"""Responses whose content is JSON of the contract's form."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
-import orjson
 from fastapi.responses import Response
 
-_OPTIONS = (
-    orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
-)
-
-
-def to_json(content: Any) -> bytes:
-    """Dataclasses and numpy arrays included; float32 numbers get as many digits as tell them apart."""
-    return orjson.dumps(content, default=_as_dict, option=_OPTIONS)
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    """orjson writes a dataclass in the order of its fields; as a dict its keys are sorted like all others."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+from embedding_calculator.serialize import to_json
 
 
 class JSONResponse(Response):

@@ -14,9 +14,10 @@ from embedding_calculator.errors import ImageTooLargeError, InputError, Paramete
 from embedding_calculator.http import openapi
 from embedding_calculator.http.forms import Form, read_form
 from embedding_calculator.http.parameters import Parameters
-from embedding_calculator.http.responses import JSONResponse, to_json
+from embedding_calculator.http.responses import JSONResponse
 from embedding_calculator.http.service import Service
 from embedding_calculator.imaging.encoding import decode_base64
+from embedding_calculator.serialize import to_json
 
 # What a request may be longer than its picture: a form's other parts and boundaries, or JSON around base64.
 _ENVELOPE_BYTES = 1 << 20

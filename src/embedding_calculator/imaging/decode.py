@@ -79,7 +79,7 @@ def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True)
         width, height = image.size
         if width * height > limits.max_pixels:
             raise ImageTooLargeError(
-                f"the picture declares {width} x {height} = {width * height:,} pixels; {limits.max_pixels:,} is the limit"
+                f"the picture declares {width} x {height} pixels, {width * height:,}; {limits.max_pixels:,} is the limit"
             )
         orientation = image.getexif().get(_ORIENTATION, 1)
         if image.format == "TIFF":  # Pillow turns these itself, always.
@@ -120,7 +120,7 @@ class _Whole:
             self._image.load()
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001 -- decoders raise anything
+        except Exception:
             # What was decoded before the file broke off is the picture, as long as there is anything: Pillow's own
             # switch for this, LOAD_TRUNCATED_IMAGES, would be for the whole process.
             self._image.tile = []

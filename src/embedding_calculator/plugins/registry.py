@@ -12,7 +12,7 @@ from embedding_calculator.models.catalog import Catalog, Entry
 
 GROUP = "embedding_calculator.plugins"
 
-P = TypeVar("P")
+P_co = TypeVar("P_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class PluginName:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured(Generic[P]):
+class Configured(Generic[P_co]):
     """A plugin ready to run, and the string by which it is known."""
 
     slug: str
     version: str
-    run: P
+    run: P_co
 
 
 class Registry:
