@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
+from python_multipart.multipart import MultipartCallbacks, parse_options_header
 
 from embedding_calculator.errors import ImageUnreadableError, InputError
 
@@ -80,7 +80,7 @@ class _Reader:
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
         self._data = bytearray()
-        self.callbacks = {
+        self.callbacks: MultipartCallbacks = {
             "on_part_begin": self._on_part_begin,
             "on_header_field": self._on_header_field,
             "on_header_value": self._on_header_value,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from embedding_calculator.http import schemas
 
 ABOUT: dict[str, Any] = {
@@ -85,11 +87,11 @@ _EMBEDDED = {
 }
 
 
-def _get(summary: str, model: type[schemas.BaseModel]) -> dict[str, Any]:
+def _get(summary: str, model: type[BaseModel]) -> dict[str, Any]:
     return {"summary": summary, "response_model": None, "responses": {200: {"model": model, "description": "OK"}}}
 
 
-def _post(summary: str, model: type[schemas.BaseModel], body: Any, *parameters: Any) -> dict[str, Any]:
+def _post(summary: str, model: type[BaseModel], body: Any, *parameters: Any) -> dict[str, Any]:
     return {
         "summary": summary,
         "responses": {200: {"model": model, "description": "The faces, largest first"}, **_ERRORS},

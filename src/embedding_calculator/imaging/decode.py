@@ -79,7 +79,7 @@ def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True)
         width, height = image.size
         if width * height > limits.max_pixels:
             raise ImageTooLargeError(
-                f"the picture declares {width} x {height} pixels, {width * height:,}; {limits.max_pixels:,} is the limit"
+                f"the picture declares {width} x {height} pixels; {limits.max_pixels:,} in all is the limit"
             )
         orientation = image.getexif().get(_ORIENTATION, 1)
         if image.format == "TIFF":  # Pillow turns these itself, always.
