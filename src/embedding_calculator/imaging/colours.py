@@ -37,4 +37,5 @@ def to_eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
         largest = float(levels.max())
         candidates = (1.0, 255.0, 65535.0) if grey.dtype.kind == "f" else (255.0, 65535.0)
         white = next((candidate for candidate in candidates if largest <= candidate), largest)
-    return np.rint(levels * (255.0 / white)).clip(0, 255).astype(np.uint8)
+    eight: NDArray[np.uint8] = np.rint(levels * (255.0 / white)).clip(0, 255).astype(np.uint8)
+    return eight
