@@ -92,17 +92,19 @@ class Entry(_Table):
     verified: Verified = "architecture"
     homepage: str = ""
     input: InputSpec
-    parameters: _Frozen[Any] = MappingProxyType({})
+    parameters: _Frozen[Any] = Field(default_factory=lambda: MappingProxyType({}))
     files: Annotated[_Frozen[FileSpec], Field(min_length=1)]
     folder: Path | None = None
 
     @field_validator("input", mode="before")
     @classmethod
     def _known_keys(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
         known = {field.name for field in dataclasses.fields(InputSpec)}
-        if isinstance(value, dict) and (unknown := sorted(set(value) - known)):
+        if unknown := sorted(set(value) - known):
             raise ValueError(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
-        return value
+        return {"size": None} | value
 
     @model_validator(mode="after")
     def _verified_by_hash(self) -> Entry:

@@ -97,6 +97,7 @@ class _Transfer:
             total = have + int(length) if length.isdigit() else None
             self._refuse_length(total)
             self._receive(response, have, total)
+        self._validator.unlink(missing_ok=True)
         return self._file
 
     def _refuse(self, response: httpx.Response) -> None:
