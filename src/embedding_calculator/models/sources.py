@@ -140,29 +140,30 @@ class Sources:
         command = [*_pip(), "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary", ":all:", "--ignore-requires-python", "--dest", str(folder), requirement]
         environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-        complaints = folder / "complaints.txt"
-        with complaints.open("wb") as log:
-            pip = subprocess.Popen(command, cwd=temporary, env=environment, stdout=log, stderr=log)
+        with subprocess.Popen(
+            command, cwd=temporary, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as pip:
             try:
-                while pip.poll() is None:
-                    self._progress(part.filename, _bytes_below(folder), None)
-                    try:
-                        pip.wait(0.2)
-                    except subprocess.TimeoutExpired:
-                        continue
-            finally:
-                if pip.poll() is None:
-                    pip.terminate()
-                    pip.wait()
+                output = self._told_until_done(pip, part, folder)
+            except BaseException:
+                pip.terminate()
+                raise
         wheels = list(folder.glob("*.whl"))
         if pip.returncode or len(wheels) != 1:
-            said = complaints.read_text(encoding="utf-8", errors="replace")
+            said = output.decode(errors="replace").strip()
             if os.strerror(errno.ENOSPC) in said:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
             shutil.rmtree(folder)
             errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-            raise ModelError(f"pip says: {errors[-1] if errors else said.strip()[-200:]}")
+            raise ModelError(f"pip says: {errors[-1] if errors else said[-200:]}")
         return wheels[0]
+
+    def _told_until_done(self, pip: subprocess.Popen[bytes], part: Part, folder: Path) -> bytes:
+        while True:
+            try:
+                return pip.communicate(timeout=0.2)[0]
+            except subprocess.TimeoutExpired:
+                self._progress(part.filename, _bytes_below(folder), None)
 
 
 def _copy_from_folder(folder: Path, part: Part, target: Path) -> None:
