@@ -42,12 +42,10 @@ def pull(
     ] = False,
 ) -> None:
     """Fetch models: those named, or without names those that the service is configured to use."""
-    from embedding_calculator.engine.assembly import configured_entries
-
     settings, catalog, store = _open()
     _pull(
         store,
-        [_resolve(catalog, name) for name in names] if names else configured_entries(settings, catalog),
+        [_resolve(catalog, name) for name in names] if names else _configured(settings, catalog),
         settings.models_source,
         accept_licences=accept_licence or settings.accept_model_licences,
         commercial_only=commercial_only or settings.commercial_only,
@@ -78,6 +76,12 @@ def _open() -> tuple[Settings, Catalog, Store]:
 
     settings = Settings()
     return settings, Catalog.load(settings.model_catalog), Store(settings.models_dir)
+
+
+def _configured(settings: Settings, catalog: Catalog) -> list[Entry]:
+    from embedding_calculator.engine.assembly import configured_entries
+
+    return configured_entries(settings, catalog)
 
 
 def _resolve(catalog: Catalog, name: str) -> Entry:

@@ -270,7 +270,8 @@ class Store:
         free = shutil.disk_usage(self.root).free
         return ModelError(
             f"Model {entry.name!r} could not be stored in {self.root}: {reason}. It needs at least "
-            f"{self._needed(entry):,} bytes, {free:,} are free. Make room or point MODELS_DIR elsewhere, then run: "
+            f"{self._needed(entry):,} bytes, and those of the wheel or zip around it; {free:,} bytes "
+            f"are free. Make room or point MODELS_DIR elsewhere, then run: "
             f"embedding-calculator models pull {entry.name}"
         )
 
