@@ -311,7 +311,7 @@ def test_too_little_room_is_told_before_anything_is_fetched(
 ) -> None:
     usage = shutil.disk_usage(store.root.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=12_345))
-    with pytest.raises(ModelError, match=r"No space left on device.* 12,345 are free"):
+    with pytest.raises(ModelError, match=r"No space left on device.* 12,345 bytes are free"):
         store.pull([entry], NoSources())
 
 
