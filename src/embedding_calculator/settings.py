@@ -17,6 +17,11 @@ def _split(value: Any) -> Any:
     return tuple(re.findall(r"[^,\s]+", value)) if isinstance(value, str) else value
 
 
+def _split_paths(value: Any) -> Any:
+    """Folders are split on commas alone: their names may hold blanks."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -27,7 +32,7 @@ def _lenient_bool(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 Flag = Annotated[bool, BeforeValidator(_lenient_bool)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
