@@ -7,6 +7,7 @@ serves: a photo of 36 megapixels is then ready in the tenth part of the time.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,14 @@ _REDUCED = {
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
     1: cv2.IMREAD_COLOR_RGB,
 }
+_JPEG_START = b"\xff\xd8\xff"
+_MOST_SEGMENTS = 4096  # Before the pixels. Cameras write about ten; a colour profile in pieces adds up to 255.
 _MOST_SCANS = 200  # Progressive files have about ten; every scan visits all pixels, however few bytes it has.
+_MOST_JUNK = 1 << 16  # Bytes between segments, which Pillow skips one by one.
+_MARKER = re.compile(rb"\xff([\x01-\xfe])")
+_START_OF_SCAN = b"\xda"
+_WITHOUT_LENGTH = {bytes([code]) for code in (0x01, *range(0xD0, 0xDA))}
+_SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\1-\4]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +83,15 @@ def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True)
     if len(data) > limits.max_bytes:
         raise ImageTooLargeError(f"the picture has {len(data):,} bytes; {limits.max_bytes:,} is the limit")
     with _only_input_errors():
+        if data.startswith(_JPEG_START):
+            _refuse_costly_jpeg(data)
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         width, height = image.size
         if width * height > limits.max_pixels:
             raise ImageTooLargeError(
-                f"the picture declares {width} x {height} pixels; {limits.max_pixels:,} in all is the limit"
+                f"the picture is {width} x {height}, {width * height:,} pixels; {limits.max_pixels:,} is the limit"
             )
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = _orientation(image)
         if image.format == "TIFF":  # Pillow turns these itself, always.
             orientation = 1 if apply_orientation else _UNTURNED.get(orientation, orientation)
         elif not apply_orientation:
@@ -90,12 +100,38 @@ def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True)
     return _EncodedPicture(decode, width, height, orientation)
 
 
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number, 1 to 8; damaged EXIF is no reason to refuse a picture."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 -- readers of EXIF raise anything
+        return 1
+
+
+def _refuse_costly_jpeg(data: bytes) -> None:
+    """Refuse what would keep the reader of headers or the decoder busy out of all proportion to its bytes."""
+    position = 2
+    junk = 0
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, position)
+        junk += found.start() - position if found else _MOST_JUNK
+        if found is None or junk >= _MOST_JUNK:
+            raise ImageUnreadableError("the JPEG has no pixels where they should be")
+        if found[1] == _START_OF_SCAN:
+            break
+        position = found.end()
+        if found[1] not in _WITHOUT_LENGTH:
+            position += int.from_bytes(data[position : position + 2])
+    else:
+        raise ImageUnreadableError(f"the JPEG has more than {_MOST_SEGMENTS} segments before its pixels")
+    if len(_SCAN.findall(data)) > _MOST_SCANS:
+        raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
+
+
 class _JPEG:
     """Decodes at the smallest scale that serves, again and finer if somebody asks."""
 
     def __init__(self, data: bytes) -> None:
-        if data.count(b"\xff\xda") > _MOST_SCANS:
-            raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
         self._data = data
 
     def __call__(self, scale: float) -> Pixels:
@@ -160,6 +196,6 @@ def _only_input_errors() -> Iterator[None]:
     except (ImageUnreadableError, ImageTooLargeError):
         raise
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"the picture needs too much memory: {error}") from error
+        raise ImageTooLargeError(f"the picture is beyond the limit of what can be decoded: {error}") from error
     except Exception as error:
         raise ImageUnreadableError(f"the picture cannot be read: {error or type(error).__name__}") from error
