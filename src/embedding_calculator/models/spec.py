@@ -21,8 +21,8 @@ class InputSpec:
     the order of ``colour`` and in units of 0..255 pixels.
     """
 
-    size: tuple[int, int] | None
-    colour: Literal["rgb", "bgr"]
+    size: tuple[int, int] | None = None
+    colour: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
