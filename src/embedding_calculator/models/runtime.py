@@ -54,7 +54,6 @@ class _OnnxRuntimeNetwork:
         options.log_severity_level = 3
         # Two callers with a thread each beat one caller with two; a spinning thread steals the other caller's core.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
