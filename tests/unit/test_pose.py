@@ -133,7 +133,13 @@ def test_odd_points_do_not_raise() -> None:
 
 def test_landmarks_are_the_detectors_without_fractions() -> None:
     (fields,) = LandmarksDetector()(batch(SYMMETRIC[None] + [0.9, -300.9], 600, 480))
-    assert fields["landmarks"].tolist() == [[270, -100], [330, -100], [300, -65], [277, -30], [323, -30]]
+    assert fields["landmarks"] == ((270, -100), (330, -100), (300, -65), (277, -30), (323, -30))
+
+
+def test_points_nobody_looked_for_are_empty() -> None:
+    unknown = batch(np.full((1, 5, 2), np.nan), 600, 480)
+    assert LandmarksDetector()(unknown) == [{"landmarks": ((), (), (), (), ())}]
+    assert PoseEstimator()(unknown) == [{}]
 
 
 def test_no_faces_no_answers() -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from embedding_calculator.arrays import Floats
 from embedding_calculator.imaging.align import Crop
 from embedding_calculator.plugins.base import FaceBatch, Fields
 
@@ -18,5 +19,12 @@ class LandmarksDetector:
     crop: Crop | None = None
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
-        """``{"landmarks": (5, 2) int32}`` a face: pixels of the whole picture, fractions cut off."""
-        return [{"landmarks": points} for points in np.trunc(faces.detections.landmarks).astype(np.int32)]
+        """``{"landmarks": five (x, y)}`` a face: whole pixels of the whole picture, fractions cut off.
+
+        A face whose points nobody looked for has five empty ones, as the original told it.
+        """
+        return [{"landmarks": tuple(_whole(point) for point in points)} for points in faces.detections.landmarks]
+
+
+def _whole(point: Floats) -> tuple[int, ...]:
+    return tuple(int(value) for value in point) if np.isfinite(point).all() else ()
