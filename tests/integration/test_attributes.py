@@ -42,7 +42,7 @@ class Photo:
     def height(self) -> int:
         return int(self.pixels.shape[0])
 
-    def raster(self, scale: float) -> Raster:  # noqa: ARG002 - there is only one
+    def raster(self, scale: float) -> Raster:
         return Raster(self.pixels, 1.0, 1.0)
 
 
