@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,18 @@ import numpy as np
 import pytest
 
 from embedding_calculator.arrays import Floats
-from embedding_calculator.errors import ModelError
 from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.imaging.picture import ArrayPicture, Picture
-from embedding_calculator.models.catalog import Catalog
-from embedding_calculator.models.sources import Sources
-from embedding_calculator.models.store import Store
+from embedding_calculator.models.runtime import Model
 from embedding_calculator.plugins.base import Detections
 from embedding_calculator.plugins.facenet import FaceDetector
-from embedding_calculator.settings import Settings
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="session")
-def detector() -> FaceDetector:
-    settings = Settings()
-    entry, store = Catalog.load().entry("mtcnn"), Store(settings.models_dir)
-    try:
-        store.pull([entry], Sources(settings.models_source))
-        model = store.open(entry)
-    except ModelError as error:
-        pytest.skip(str(error))
-    return FaceDetector(model, max_side=640)
+def detector(load_model: Callable[[str], Model]) -> FaceDetector:
+    return FaceDetector(load_model("facenet.FaceDetector"), max_side=640)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,35 +12,25 @@ import numpy as np
 import pytest
 
 from accuracy import overlaps, read_boxes, score_boxes
-from embedding_calculator.errors import ModelError
 from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.imaging.picture import ArrayPicture, Picture
-from embedding_calculator.models.catalog import Catalog
-from embedding_calculator.models.sources import Sources
-from embedding_calculator.models.store import Store
+from embedding_calculator.models.runtime import Model
 from embedding_calculator.plugins.base import Detections
 from embedding_calculator.plugins.opencv_zoo.detector import FaceDetector
-from embedding_calculator.settings import Settings
 
 pytestmark = pytest.mark.integration
 
 LIMITS = Limits(max_bytes=64 * 2**20, max_pixels=178_956_970)
 
 
-def make_detector(max_side: int) -> FaceDetector:
-    settings = Settings()
-    entry, store = Catalog.load().find("opencv_zoo.FaceDetector"), Store(settings.models_dir)
-    try:
-        store.pull([entry], Sources(settings.models_source))
-        model = store.open(entry)
-    except ModelError as error:
-        pytest.skip(str(error))
-    return FaceDetector(model, max_side)
+@pytest.fixture(scope="session")
+def model(load_model: Callable[[str], Model]) -> Model:
+    return load_model("opencv_zoo.FaceDetector")
 
 
 @pytest.fixture(scope="session")
-def detector() -> FaceDetector:
-    return make_detector(640)
+def detector(model: Model) -> FaceDetector:
+    return FaceDetector(model, 640)
 
 
 def open_photo(path: Path) -> Picture:
@@ -121,12 +112,12 @@ def test_a_face_is_found_however_much_of_the_picture_it_fills(
     assert overlaps(found.boxes + corner, box[None])[0, 0] > 0.7
 
 
-def test_a_larger_limit_finds_small_faces_of_a_large_picture(detector: FaceDetector, shared: Path) -> None:
+def test_a_larger_limit_finds_small_faces_of_a_large_picture(detector: FaceDetector, model: Model, shared: Path) -> None:
     group = open_photo(shared / "data/samples/016_8.jpg").raster(1.0).pixels
     crowd = ArrayPicture(np.tile(group, (4, 4, 1)))
     assert len(detect(detector, crowd)) < 100
-    assert len(detect(make_detector(1280), crowd)) == 8 * 16
-    assert len(detect(make_detector(0), crowd)) == 8 * 16
+    assert len(detect(FaceDetector(model, 1280), crowd)) == 8 * 16
+    assert len(detect(FaceDetector(model, 0), crowd)) == 8 * 16
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 20), (1, 5000), (3000, 2)])
