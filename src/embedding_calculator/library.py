@@ -12,8 +12,8 @@ import numpy as np
 from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.engine.analyzer import Analyzer, box_of
 from embedding_calculator.engine.assembly import build_analyzer
+from embedding_calculator.engine.intake import take_in
 from embedding_calculator.errors import InputError
-from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.imaging.picture import ArrayPicture, Picture
 from embedding_calculator.results import Face
 from embedding_calculator.settings import Settings
@@ -90,8 +90,7 @@ class FaceAnalyzer:
                 raise InputError(f"pixels must be (H, W, 3) uint8 RGB, not {photo.shape} {photo.dtype}")
             return ArrayPicture(photo)
         data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-        limits = Limits(self._settings.max_image_bytes, self._settings.max_image_pixels)
-        return open_picture(data, limits=limits, apply_orientation=self._settings.exif_orientation == "apply")
+        return take_in(data, self._settings)
 
 
 def _face(box: Any, answers: Mapping[str, Any]) -> Face:

@@ -110,41 +110,19 @@ def _finder(
 
 
 def _scan_one(photo: Path, find: Callable[[bytes], list[Face]], target: Path | None) -> Scan:
+    from embedding_calculator.engine.intake import take_in
     from embedding_calculator.errors import InputError
+    from embedding_calculator.imaging.draw import annotate, marks_of
+    from embedding_calculator.settings import Settings
 
     try:
         data = photo.read_bytes()
         faces = find(data)
         if target:
-            _draw(data, faces, target)
+            annotate(take_in(data, Settings()), marks_of(faces)).save(target)
     except (OSError, InputError) as error:
         return Scan(photo, [], str(error))
     return Scan(photo, faces)
-
-
-def _draw(data: bytes, faces: list[Face], target: Path) -> None:
-    import numpy as np
-    from PIL import Image
-
-    from embedding_calculator.imaging.decode import open_picture
-    from embedding_calculator.imaging.draw import Mark, annotate
-    from embedding_calculator.settings import Settings
-
-    marks = [
-        Mark(
-            (face.box.x_min, face.box.y_min, face.box.x_max, face.box.y_max),
-            _caption(number, face),
-            np.asarray(face.landmarks, np.float32) if face.landmarks else None,
-        )
-        for number, face in enumerate(faces, 1)
-    ]
-    Image.fromarray(annotate(open_picture(data, limits=Settings().limits), marks)).save(target)
-
-
-def _caption(number: int, face: Face) -> str:
-    looks = [face.gender.value] if face.gender else []
-    looks += [f"{face.age.low}-{face.age.high}"] if face.age else []
-    return " · ".join([str(number), *looks, f"{face.box.probability:.0%}"])
 
 
 def _print(results: list[Scan], console: Console) -> None:

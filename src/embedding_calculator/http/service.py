@@ -8,9 +8,9 @@ from typing import Any
 from anyio import CapacityLimiter
 
 from embedding_calculator.engine.analyzer import Analyzer, box_of, whole_picture
+from embedding_calculator.engine.intake import take_in
 from embedding_calculator.errors import NoFaceFoundError
 from embedding_calculator.http.parameters import Parameters
-from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.plugins.base import FacePlugin
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.settings import Settings
@@ -55,9 +55,7 @@ class Service:
     def _faces(
         self, data: bytes, parameters: Parameters, plugins: tuple[Configured[FacePlugin], ...], detect: bool
     ) -> list[dict[str, Any]]:
-        limits = Limits(self.settings.max_image_bytes, self.settings.max_image_pixels)
-        upright = self.settings.exif_orientation == "apply"
-        picture = open_picture(data, limits=limits, apply_orientation=upright)
+        picture = take_in(data, self.settings)
         threshold = parameters.threshold()
         faces, milliseconds = self.analyzer.detect(picture, threshold) if detect else (whole_picture(picture), 0.0)
         if not len(faces):

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from embedding_calculator.arrays import Floats, Pixels
+from embedding_calculator.arrays import Floats
 from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.results import Face
 
 Colour: TypeAlias = tuple[int, int, int]
 """RGB, 0..255."""
@@ -45,13 +46,11 @@ def annotate(
     *,
     crosses: Sequence[tuple[float, float]] = (),
     longest_side: int = 1200,
-) -> Pixels:
+) -> Image.Image:
     """The picture, at most ``longest_side`` pixels a side, with a box, five points and a label for every mark.
 
-    ``crosses`` are points of the whole picture that should have been found and were not: red crosses.
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB.
+    It is an RGB image of Pillow's, to be shown or saved. ``crosses`` are points of the whole picture that should have
+    been found and were not: red crosses.
 
     Raises:
         ImageUnreadableError: the picture's encoded data turns out to be broken.
@@ -70,7 +69,27 @@ def annotate(
     for mark in marks:
         if mark.label:
             _draw_label(canvas, mark, scale, unit, taken)
-    return np.array(image)
+    return image
+
+
+def describe(number: int, face: Face) -> str:
+    """What is written at a face: its number and what is known of it, ``1 · female 28 · 99 %``."""
+    age = "" if face.age is None else str((face.age.low + face.age.high) // 2)
+    gender = "" if face.gender is None else face.gender.value
+    parts = [str(number), f"{gender} {age}".strip(), f"{face.box.probability:.0%}".replace("%", " %")]
+    return " · ".join(part for part in parts if part)
+
+
+def marks_of(faces: Sequence[Face]) -> list[Mark]:
+    """A mark for every face, numbered from 1."""
+    return [
+        Mark(
+            (face.box.x_min, face.box.y_min, face.box.x_max, face.box.y_max),
+            describe(number, face),
+            np.array(face.landmarks, np.float32) if face.landmarks else None,
+        )
+        for number, face in enumerate(faces, 1)
+    ]
 
 
 def _draw_mark(image: Image.Image, mark: Mark, scale: float, unit: float) -> None:

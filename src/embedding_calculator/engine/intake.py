@@ -1,0 +1,17 @@
+"""How the settings want pictures opened; the service, the library and the command all come through here."""
+
+from __future__ import annotations
+
+from embedding_calculator.imaging.decode import Limits, open_picture
+from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.settings import Settings
+
+
+def take_in(data: bytes, settings: Settings) -> Picture:
+    """An encoded picture, within the settings' limits and turned as they say; nothing is decoded yet.
+
+    Raises:
+        ImageTooLargeError, ImageUnreadableError: see ``open_picture``.
+    """
+    limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
+    return open_picture(data, limits=limits, apply_orientation=settings.exif_orientation == "apply")
