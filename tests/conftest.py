@@ -1,4 +1,4 @@
-"""What tests share: the evaluation photos, if they are here, and the models, from the store that ``make test`` fills."""
+"""What tests share: evaluation photos, if they are here, and models from the store that ``make test`` fills."""
 
 from __future__ import annotations
 

@@ -112,9 +112,7 @@ def test_a_face_is_found_however_much_of_the_picture_it_fills(
     assert overlaps(found.boxes + corner, box[None])[0, 0] > 0.7
 
 
-def test_a_larger_limit_finds_small_faces_of_a_large_picture(
-    detector: FaceDetector, model: Model, shared: Path
-) -> None:
+def test_a_larger_limit_finds_smaller_faces(detector: FaceDetector, model: Model, shared: Path) -> None:
     group = open_photo(shared / "data/samples/016_8.jpg").raster(1.0).pixels
     crowd = ArrayPicture(np.tile(group, (4, 4, 1)))
     assert len(detect(detector, crowd)) < 100

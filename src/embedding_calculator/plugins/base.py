@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -83,11 +83,15 @@ class Refiner(Protocol):
 class FacePlugin(Protocol):
     """Says something about faces already found."""
 
-    slug: ClassVar[str]
-    """Name in ``face_plugins``, ``plugins_versions`` and ``execution_time``."""
+    @property
+    def slug(self) -> str:
+        """Name in ``face_plugins``, ``plugins_versions`` and ``execution_time``."""
+        ...
 
-    crop: Crop | None
-    """The crop it needs, or None if boxes and landmarks are enough."""
+    @property
+    def crop(self) -> Crop | None:
+        """The crop it needs, or None if boxes and landmarks are enough."""
+        ...
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """One mapping of fields a face, in order."""
