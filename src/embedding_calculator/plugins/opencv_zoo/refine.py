@@ -3,8 +3,11 @@
 On the canvas of a whole picture a face is as large as chance has it, and YuNet places points best on upright faces of
 about 64 pixels. So each face is cut out, turned upright and brought to that size, and looked at together with its
 mirror image, whose errors to the left and right are the opposite ones. Measured with SFace on 807 portraits, all pairs:
-true accepts at one false accept in 10,000 rise from 97.6 to 98.4 %, the separation of same from different (d') from
-6.18 to 6.37, which is what a detector of ten times the size achieves.
+true accepts at one false accept in 10,000 rise from 97.6 to 98.3 %, the separation of same from different (d') from
+6.18 to 6.32, which is what a detector of ten times the size achieves.
+
+The size of the canvas hardly matters: 128, 160 and 192 pixels, with faces from 0.4 to 0.6 of them, differ by less than
+0.04 in d'. This one is the window of the detector's own closer look, so engines meet no further shape.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ _OVERLAP = 0.5
 class UprightBoxCrop:
     """A square canvas with the face upright in its middle, the longer side of its box ``face`` of the canvas.
 
-    ``size`` is the canvas's width and height in pixels, equal. Upright means: the eyes level, by the landmarks known.
+    ``size`` is the canvas's width and height in pixels, equal. Upright means: the eyes level, by the landmarks known; a face whose points nobody looked for (not
+    finite) is taken to be upright.
     """
 
     size: tuple[int, int]
@@ -49,11 +53,12 @@ class UprightBoxCrop:
         eyes = (landmarks[:, 1] - landmarks[:, 0]).astype(np.float64)
         side = self.size[0]
         scales = self.face * side / np.where(sides > 0, sides, np.inf)
-        factors = scales * np.exp(-1j * np.arctan2(eyes[:, 1], eyes[:, 0]))
+        rolls = np.nan_to_num(np.arctan2(eyes[:, 1], eyes[:, 0]))
+        factors = scales * np.exp(-1j * rolls).astype(np.complex128)
         return turning_maps(factors, middles[:, 0] + 1j * middles[:, 1], complex(side / 2, side / 2))
 
 
-SECOND_LOOK = UprightBoxCrop(size=(128, 128), face=0.5)
+SECOND_LOOK = UprightBoxCrop(size=(160, 160), face=0.4)
 
 
 def refine(picture: Picture, detections: Detections, look: Look) -> Floats:
