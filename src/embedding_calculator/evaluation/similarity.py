@@ -1,9 +1,9 @@
 """From labelled pairs of faces to the coefficients that turn a distance into a probability.
 
-The similarity of two faces at Euclidean distance ``d`` of their unit-length embeddings is ``(tanh((c0 - d) * c1) + 1) / 2``,
-which is the logistic function of ``2 * c1 * (c0 - d)``: one half at ``c0``, the steeper the larger ``c1``. It is the
-probability that both are of one person where, before looking, either is as likely as the other: both labels weigh the
-same here, however many pairs carry them.
+The similarity of two faces, their unit-length embeddings at Euclidean distance ``d``, is
+``(tanh((c0 - d) * c1) + 1) / 2``, the logistic function of ``2 * c1 * (c0 - d)``: one half at ``c0``, the steeper the
+larger ``c1``. It is the probability that both are of one person where, before looking, one person is as likely as two:
+both labels weigh the same here, however many pairs carry them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Report:
 
 def similarity(distances: Distances, coefficients: Coefficients) -> Distances:
     """Probabilities 0..1, same shape as ``distances``."""
-    return (np.tanh((coefficients.c0 - distances) * coefficients.c1) + 1) / 2
+    probabilities: Distances = (np.tanh((coefficients.c0 - distances) * coefficients.c1) + 1) / 2
+    return probabilities
 
 
 def fit(distances: Distances, same: Labels) -> Coefficients:
@@ -95,11 +96,12 @@ def cross_validate(distances: Distances, same: Labels, folds: int = 10) -> Repor
 
 def _balanced(same: Labels) -> Distances:
     """Weights that sum to one, half of it for either label."""
-    return np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+    weights: Distances = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+    return weights
 
 
 def _threshold(distances: Distances, same: Labels) -> float:
-    """The distance that separates best: the mean over resamples, because the best cut of one sample hangs on few pairs."""
+    """The distance that separates best: the mean over resamples, because a single sample's best hangs on few pairs."""
     random = np.random.default_rng(0)
     ones, others = np.flatnonzero(same), np.flatnonzero(~same)
     cuts = []

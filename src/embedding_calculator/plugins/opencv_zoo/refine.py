@@ -38,8 +38,8 @@ _OVERLAP = 0.5
 class UprightBoxCrop:
     """A square canvas with the face upright in its middle, the longer side of its box ``face`` of the canvas.
 
-    ``size`` is the canvas's width and height in pixels, equal. Upright means: the eyes level, by the landmarks known; a face whose points nobody looked for (not
-    finite) is taken to be upright.
+    ``size`` is the canvas's width and height in pixels, equal. Upright means: the eyes level, by the landmarks known;
+    a face whose points nobody looked for (not finite) is taken to be upright.
     """
 
     size: tuple[int, int]
@@ -53,8 +53,8 @@ class UprightBoxCrop:
         eyes = (landmarks[:, 1] - landmarks[:, 0]).astype(np.float64)
         side = self.size[0]
         scales = self.face * side / np.where(sides > 0, sides, np.inf)
-        rolls = np.nan_to_num(np.arctan2(eyes[:, 1], eyes[:, 0]))
-        factors = scales * np.exp(-1j * rolls).astype(np.complex128)
+        rolls = 1j * np.nan_to_num(np.arctan2(eyes[:, 1], eyes[:, 0]))
+        factors = scales * np.exp(-rolls)
         return turning_maps(factors, middles[:, 0] + 1j * middles[:, 1], complex(side / 2, side / 2))
 
 
