@@ -10,7 +10,7 @@ from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.models.runtime import Model
 from embedding_calculator.plugins.base import Detections
-from embedding_calculator.plugins.opencv_zoo import yunet
+from embedding_calculator.plugins.opencv_zoo import refine, yunet
 
 _CANVAS = 640
 """Long side, in pixels, of the canvas for a photo of ordinary size. Smaller photos are enlarged to it, which finds
@@ -81,6 +81,10 @@ class FaceDetector:
         closer = self._look_closer(pixels, size, suspicions)
         found = yunet.suppress(_together([survey, closer]), self._overlap)
         return found[(found.probabilities > threshold) & (_widths(found) >= self._min_size)]
+
+    def refine(self, picture: Picture, detections: Detections) -> Floats:
+        """Points from a second look at each face, in one batch: ``(N, 5, 2)``, see ``refine.refine``."""
+        return refine.refine(picture, detections, lambda canvases: yunet.find(self._model, canvases, 0.5))
 
     def _survey(self, pixels: Pixels, scale: float, size: tuple[int, int], threshold: float) -> Detections:
         """Opinions about the whole picture, unsuppressed.
