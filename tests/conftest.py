@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import httpx
 import pytest
@@ -61,40 +64,33 @@ def service() -> Iterator[str]:
         yield url
 
 
-class run_service:  # noqa: N801 -- used like a function
+@contextmanager
+def run_service(**environment: str) -> Iterator[str]:
     """``with run_service(NAME=value) as url``: the command ``serve`` on a free port, with these variables."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    variables = {**os.environ, "ML_PORT": str(port), "ML_HOST": "127.0.0.1", **environment}
+    with TemporaryFile() as log:
+        command = [sys.executable, "-m", "embedding_calculator", "serve"]
+        process = subprocess.Popen(command, env=variables, stderr=log)
+        try:
+            wait_until_ready(url, process, log)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
 
-    def __init__(self, **environment: str) -> None:
-        self._environment = {**os.environ, "ML_PORT": "0", "ML_HOST": "127.0.0.1", **environment}
 
-    def __enter__(self) -> str:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "embedding_calculator", "serve"],
-            env=self._environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stderr
-        seen = []
-        for line in self._process.stderr:
-            seen.append(line)
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                break
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(url + "/readyz").raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.1)
         else:
-            raise AssertionError("the service did not start:\n" + "".join(seen))
-        # Somebody must go on reading, or the service blocks when the pipe is full.
-        self._drain = subprocess.Popen(["cat"], stdin=self._process.stderr, stdout=subprocess.DEVNULL)
-        for _ in range(100):
-            try:
-                httpx.get(found[0] + "/readyz").raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        return found[0]
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-        assert self._process.stderr
-        self._process.stderr.close()
-        self._drain.wait(20)
+            return
+    log.seek(0)
+    raise AssertionError("the service did not start:\n" + log.read().decode())
