@@ -91,8 +91,9 @@ def cut(picture: Picture, crop: Crop, boxes: Floats, landmarks: Floats) -> Pixel
     """
     width, height = crop.size
     crops = np.zeros((len(boxes), height, width, 3), np.uint8)
-    maps = crop.matrices(boxes, landmarks)
-    scales = _scales(maps)
+    with np.errstate(invalid="ignore", over="ignore"):
+        maps = crop.matrices(boxes, landmarks)
+        scales = _scales(maps)
     usable = np.flatnonzero((scales > 0) & np.isfinite(maps).all(axis=(1, 2)))
     if usable.size == 0:
         return crops

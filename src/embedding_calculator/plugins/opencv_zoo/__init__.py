@@ -1,4 +1,4 @@
-"""Face detection by YuNet, embeddings by SFace, and what follows from five points."""
+"""The default set: faces by YuNet, embeddings by SFace, and what the five points tell."""
 
 from embedding_calculator.plugins.landmarks import LandmarksDetector
 from embedding_calculator.plugins.opencv_zoo.calculator import Calculator

@@ -53,8 +53,8 @@ class UprightBoxCrop:
         eyes = (landmarks[:, 1] - landmarks[:, 0]).astype(np.float64)
         side = self.size[0]
         scales = self.face * side / np.where(sides > 0, sides, np.inf)
-        rolls = 1j * np.nan_to_num(np.arctan2(eyes[:, 1], eyes[:, 0]))
-        factors = scales * np.exp(-rolls)
+        rolls = np.nan_to_num(np.arctan2(eyes[:, 1], eyes[:, 0]))
+        factors = scales * (np.cos(rolls) - 1j * np.sin(rolls))
         return turning_maps(factors, middles[:, 0] + 1j * middles[:, 1], complex(side / 2, side / 2))
 
 

@@ -1,0 +1,108 @@
+"""Embeddings tell people apart, in photos of any size."""
+
+from __future__ import annotations
+
+import csv
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from embedding_calculator.arrays import Floats
+from embedding_calculator.cli import app
+from embedding_calculator.cli.fit_similarity import embedding_of_portrait
+from embedding_calculator.evaluation.similarity import cross_validate
+from embedding_calculator.imaging.align import ARCFACE_112, cut
+from embedding_calculator.imaging.decode import Limits, open_picture
+from embedding_calculator.imaging.picture import Raster
+from embedding_calculator.library import FaceAnalyzer
+
+pytestmark = pytest.mark.integration
+
+
+def embedding(analyzer: FaceAnalyzer, path: Path) -> Floats:
+    found = embedding_of_portrait(analyzer, path)
+    assert found is not None, path
+    return found
+
+
+def test_persons_of_the_samples_are_told_apart(shared: Path, analyzer: FaceAnalyzer) -> None:
+    with (shared / "data/samples/persons.csv").open(newline="") as file:
+        person = {row["image"]: row["person"] for row in csv.DictReader(file)}
+    embeddings = {name: embedding(analyzer, shared / "data/samples" / name) for name in person}
+    distances: dict[bool, list[float]] = {True: [], False: []}
+    for one, other in combinations(person, 2):
+        same = person[one] == person[other]
+        distances[same].append(float(np.linalg.norm(embeddings[one] - embeddings[other])))
+        assert (analyzer.similarity(embeddings[one], embeddings[other]) > 0.5) == same, (one, other)
+    assert max(distances[True]) < min(distances[False])
+
+
+def test_embeddings_have_unit_length(shared: Path, analyzer: FaceAnalyzer) -> None:
+    faces = analyzer.find_faces(shared / "data/samples/000_5.jpg", plugins=("calculator",))
+    for face in faces:
+        assert face.embedding is not None
+        assert face.embedding.shape == (128,)
+        assert face.embedding.dtype == np.float32
+        assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-5)
+
+
+class Whole:
+    """A picture that gives all its pixels, whatever scale is enough."""
+
+    def __init__(self, raster: Raster) -> None:
+        self.height, self.width = raster.pixels.shape[:2]
+        self._raster = raster
+
+    def raster(self, scale: float) -> Raster:
+        return self._raster
+
+
+def test_a_crop_from_a_coarse_decode_is_that_of_the_full_one(shared: Path, analyzer: FaceAnalyzer) -> None:
+    data = max((shared / "data/samples").glob("*.jpg"), key=lambda path: path.stat().st_size).read_bytes()
+    picture = open_picture(data, limits=Limits(len(data), 2**31))
+    face = analyzer.find_faces(data, plugins=("landmarks",), limit=1)[0]
+    assert face.landmarks
+    boxes = np.array([[face.box.x_min, face.box.y_min, face.box.x_max, face.box.y_max]], np.float32)
+    landmarks = np.array([face.landmarks], np.float32)
+    coarse = cut(picture, ARCFACE_112, boxes, landmarks)[0].astype(float)
+    full = cut(Whole(picture.raster(1.0)), ARCFACE_112, boxes, landmarks)[0].astype(float)
+    assert np.abs(coarse - full).mean() < 1.5
+    assert np.corrcoef(coarse.ravel(), full.ravel())[0, 1] > 0.998
+
+
+@pytest.mark.performance
+def test_lfw(shared: Path, analyzer: FaceAnalyzer) -> None:
+    with (shared / "data/lfw/pairs.csv").open(newline="") as file:
+        pairs = list(csv.DictReader(file))
+    names = sorted({pair[column] for pair in pairs for column in ("image_a", "image_b")})
+    embeddings = {name: embedding(analyzer, shared / "data/lfw/images" / name) for name in names}
+    first, second = (np.stack([embeddings[pair[column]] for pair in pairs]) for column in ("image_a", "image_b"))
+    same = np.array([pair["same"] == "1" for pair in pairs])
+    distances = np.linalg.norm(first - second, axis=1).astype(float)
+
+    report = cross_validate(distances, same)
+    told = np.array([analyzer.similarity(one, other) for one, other in zip(first, second, strict=True)])
+    accuracy = float(((told > 0.5) == same).mean())
+    accepted = float((distances[same] < np.quantile(distances[~same], 0.01)).mean())
+    print(f"{report}, accuracy at 0.5 {accuracy:.4f}, true accepts at 1 % false ones {accepted:.4f}")
+    assert accuracy >= 0.993
+    assert report.accuracy >= 0.99
+    assert report.calibration_error < 0.02
+    assert accepted >= 0.99
+
+
+def test_fit_similarity_prints_what_the_catalogue_takes(shared: Path, tmp_path: Path) -> None:
+    names = ["001_A", "002_A", "003_A", "004_A", "005_A", "007_B", "008_B", "009_C"]
+    rows = [f"{one}.jpg,{other}.jpg,{int(one[-1] == other[-1])}" for one, other in combinations(names, 2)]
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("\n".join(["image_a,image_b,same", *rows, "001_A.jpg,017_0.jpg,0"]))
+    arguments = ["fit-similarity", "--pairs", str(pairs), "--images", str(shared / "data/samples")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "28 pairs, 1 left out" in result.stdout
+    assert "accuracy 100.00%" in result.stdout
+    assert "similarity_coefficients = [1." in result.stdout
+    assert "difference_threshold = 1." in result.stdout
