@@ -4,6 +4,8 @@ from embedding_calculator.plugins.insightface.calculator import Calculator
 from embedding_calculator.plugins.insightface.detector import FaceDetector
 from embedding_calculator.plugins.insightface.gender_age import AgeDetector, GenderAgeDetector, GenderDetector
 from embedding_calculator.plugins.insightface.landmarks106 import Landmarks2d106Detector
+from embedding_calculator.plugins.landmarks import LandmarksDetector
+from embedding_calculator.plugins.pose import PoseEstimator
 
 __all__ = [
     "AgeDetector",
@@ -12,4 +14,6 @@ __all__ = [
     "GenderAgeDetector",
     "GenderDetector",
     "Landmarks2d106Detector",
+    "LandmarksDetector",
+    "PoseEstimator",
 ]
