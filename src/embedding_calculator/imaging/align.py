@@ -1,7 +1,7 @@
 """From a face in a picture to the square of pixels a network was trained on.
 
-Coordinates are continuous: the first pixel reaches from 0 to 1 and its centre lies at 0.5. So a point keeps its place
-when a raster is finer or coarser, and one multiplication leads from one raster to another.
+Coordinates count from the centre of the first pixel: so detectors answer, templates are drawn, and the recognisers'
+own alignment warped. A raster's pixels share edges, not centres, with those of a coarser one.
 """
 
 from __future__ import annotations
@@ -99,10 +99,17 @@ def cut(picture: Picture, crop: Crop, boxes: Floats, landmarks: Floats) -> Pixel
         return crops
 
     raster = picture.raster(min(_FINENESS * float(scales[usable].max()), 1.0))
-    maps[:, :, :2] /= raster.scale_x, raster.scale_y
     for face in usable:
-        crops[face] = _warp(raster.pixels, maps[face], crop.size)
+        matrix = _from_coarser(maps[face], 1 / raster.scale_x, 1 / raster.scale_y)
+        crops[face] = _warp(raster.pixels, matrix, crop.size)
     return crops
+
+
+def _from_coarser(matrix: NDArray[np.float64], times_x: float, times_y: float) -> NDArray[np.float64]:
+    """The same map for a raster with that many times fewer pixels a side: there x was ``(x + 0.5) * times - 0.5``."""
+    times = np.array([times_x, times_y])
+    offset = matrix[:, 2] + matrix[:, :2] @ (times - 1) / 2
+    return np.column_stack([matrix[:, :2] * times, offset])
 
 
 def _scales(maps: Matrices) -> NDArray[np.float64]:
@@ -129,7 +136,5 @@ def _warp(pixels: Pixels, matrix: NDArray[np.float64], size: tuple[int, int]) ->
         full = region.shape[1::-1]
         coarse = [max(1, round(side * _FINENESS / pixels_per_crop_pixel)) for side in full]
         region = cv2.resize(region, coarse, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        matrix[:, :2] *= np.divide(full, coarse)
-    # OpenCV counts from the centre of the first pixel.
-    matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+        matrix = _from_coarser(matrix, full[0] / coarse[0], full[1] / coarse[1])
     return cv2.warpAffine(region, matrix, size, flags=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

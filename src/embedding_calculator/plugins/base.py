@@ -6,15 +6,17 @@ which crop it needs; the engine cuts every crop once and shares it. One face is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
 from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.imaging.align import Crop
 from embedding_calculator.imaging.picture import Picture
+
+T = TypeVar("T")
 
 Fields = Mapping[str, Any]
 """What a plugin adds to one face: field name -> value, e.g. ``{"age": Age(...)}``, ``{"embedding": array}``."""
@@ -54,9 +56,19 @@ class FaceBatch:
     height: int
     detections: Detections
     crops: Mapping[Crop, Pixels]
+    _answers: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.detections)
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` answers, computed only for the first who asks for ``key`` about these faces.
+
+        So that plugins which speak for the same network (age and gender, say) run it once a picture.
+        """
+        if key not in self._answers:
+            self._answers[key] = compute()
+        return cast("T", self._answers[key])
 
 
 @runtime_checkable

@@ -1,0 +1,85 @@
+"""The face detectors that InsightFace publishes: RetinaFace, as the original component used it, and SCRFD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from embedding_calculator.arrays import Floats, Pixels
+from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.models.runtime import Model
+from embedding_calculator.plugins.base import Detections
+from embedding_calculator.plugins.insightface.retinaface import RetinaFace
+from embedding_calculator.plugins.insightface.scrfd import SCRFD
+
+_CANVAS_STEP = 160
+"""Sides of a canvas are multiples of this: inference engines keep memory for every shape they have met."""
+
+_LONGEST = 4096
+"""Long side of the largest canvas: what "no limit" means, so that one picture cannot claim gigabytes."""
+
+
+class Head(Protocol):
+    """How a network's outputs mean faces."""
+
+    whole_pixels: bool
+    """Whether boxes are cut to whole pixels, of the canvas and again of the picture, as the original component did."""
+
+    def decode(self, outputs: Mapping[str, Floats], canvas: tuple[int, int], threshold: float) -> Detections:
+        """Faces at least as probable as ``threshold``, in pixels of a canvas of (width, height)."""
+        ...
+
+
+_HEADS: Mapping[str, Callable[[Mapping[str, Any]], Head]] = {"retinaface": RetinaFace, "scrfd": SCRFD}
+
+
+class FaceDetector:
+    """Faces of a whole picture, looked at once.
+
+    ``max_side`` bounds the long side in pixels at which a picture is looked at; 0 means its full size, at most 4096.
+    The catalogue entry's parameters: ``head`` (``retinaface`` or ``scrfd``) and what that head needs; ``threshold``,
+    the default for ``detect``.
+    """
+
+    def __init__(self, model: Model, max_side: int) -> None:
+        self.default_threshold = float(model.parameters["threshold"])
+        self._model = model
+        self._max_side = min(max_side, _LONGEST) if max_side else _LONGEST
+        self._head = _HEADS[model.parameters["head"]](model.parameters)
+
+    def detect(self, picture: Picture, threshold: float) -> Detections:
+        """Every face more probable than ``threshold``, the most probable first.
+
+        Boxes may reach beyond the picture: the networks guess at what its edge cuts off.
+        """
+        scale = min(1.0, self._max_side / max(picture.width, picture.height))
+        canvas = _on_canvas(_reduced(picture, scale))
+        outputs = self._model.network.run(self._model.input.tensor(canvas[None]))
+        faces = self._head.decode(outputs, (canvas.shape[1], canvas.shape[0]), threshold)
+        faces = faces[faces.probabilities > threshold]
+        boxes = faces.boxes / scale
+        if self._head.whole_pixels:
+            boxes = np.trunc(np.trunc(faces.boxes.astype(np.float64)) * (1 / scale)).astype(np.float32)
+        return Detections(boxes, faces.probabilities, faces.landmarks / scale)
+
+
+def _reduced(picture: Picture, scale: float) -> Pixels:
+    """The picture at exactly ``scale``, each side rounded half to even as the original rounds it."""
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    pixels = picture.raster(scale).pixels
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _on_canvas(pixels: Pixels) -> Pixels:
+    """The same pixels with black to the right and below, so that both sides are multiples of the step."""
+    height, width = pixels.shape[:2]
+    canvas = np.zeros(
+        (-(-height // _CANVAS_STEP) * _CANVAS_STEP, -(-width // _CANVAS_STEP) * _CANVAS_STEP, 3), np.uint8
+    )
+    canvas[:height, :width] = pixels
+    return canvas
