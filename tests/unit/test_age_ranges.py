@@ -23,8 +23,8 @@ class Saying:
         self._probabilities = probabilities
 
     def run(self, batch: Floats) -> Mapping[str, Floats]:
-        assert batch.shape == (len(self._probabilities), 3, 64, 64)
-        return {"probabilities": self._probabilities}
+        assert batch.shape == (2 * len(self._probabilities), 3, 64, 64)  # the faces, then their mirror images
+        return {"probabilities": np.concatenate([self._probabilities] * 2)}
 
 
 def ranges(*distributions: dict[int, float], temperature: float = 1.0) -> list[Age]:

@@ -17,6 +17,9 @@ from embedding_calculator.plugins.base import Calculator, Detections, Detector, 
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.results import Box
 
+_SUSPICION = 0.5
+"""Of a picture that is said to be a face, the detector need not be as sure as otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -69,6 +72,20 @@ class Analyzer:
         found = found[np.argsort(-areas, kind="stable")]
         return found, _milliseconds_each(start, len(found))
 
+    def take_whole(self, picture: Picture) -> Detections:
+        """The one face of a picture that the caller says is a face already: its box is the whole picture.
+
+        The points are those of the largest face that the detector sees in it, because an embedding needs them; where
+        it sees none they are unknown, NaN.
+        """
+        detector = self.detector.run
+        points = np.full((1, 5, 2), np.nan, np.float32)
+        seen, _ = self.detect(picture, min(detector.default_threshold, _SUSPICION))
+        if len(seen):
+            points = detector.refine(picture, seen[:1]) if isinstance(detector, Refiner) else seen.landmarks[:1]
+        box = np.array([[0, 0, picture.width, picture.height]], np.float32)
+        return Detections(box, np.ones(1, np.float32), points)
+
     def describe(self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]]) -> Description:
         """Ask each plugin once about all faces; every crop is cut once and shared.
 
@@ -97,15 +114,6 @@ class Analyzer:
         points = detector.refine(picture, faces) if isinstance(detector, Refiner) else faces.landmarks
         points = np.where(np.isnan(points), _assumed_landmarks(faces.boxes), points)
         return {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
-
-
-def whole_picture(picture: Picture) -> Detections:
-    """The one face of a picture that the caller says is a face already: box around everything, landmarks unknown."""
-    return Detections(
-        boxes=np.array([[0, 0, picture.width, picture.height]], np.float32),
-        probabilities=np.ones(1, np.float32),
-        landmarks=np.full((1, 5, 2), np.nan, np.float32),
-    )
 
 
 def box_of(faces: Detections, index: int) -> Box:

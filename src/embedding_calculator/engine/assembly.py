@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from embedding_calculator.engine.analyzer import Analyzer, whole_picture
+from embedding_calculator.engine.analyzer import Analyzer
 from embedding_calculator.errors import ConfigurationError, ModelError
 from embedding_calculator.imaging.picture import ArrayPicture
 from embedding_calculator.models.catalog import Catalog, Entry
@@ -92,5 +92,4 @@ def build_analyzer(settings: Settings) -> Analyzer:
 def _warm_up(analyzer: Analyzer) -> None:
     """Run every network once: what the first run allocates and compiles, no client waits for."""
     grey = ArrayPicture(np.full((480, 640, 3), 127, np.uint8))
-    analyzer.detect(grey)
-    analyzer.describe(grey, whole_picture(grey), analyzer.plugins)
+    analyzer.describe(grey, analyzer.take_whole(grey), analyzer.plugins)

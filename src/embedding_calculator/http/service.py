@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio import CapacityLimiter
 
-from embedding_calculator.engine.analyzer import Analyzer, box_of, whole_picture
+from embedding_calculator.engine.analyzer import Analyzer, box_of
 from embedding_calculator.engine.intake import take_in
 from embedding_calculator.errors import NoFaceFoundError
 from embedding_calculator.http.parameters import Parameters
@@ -57,11 +57,13 @@ class Service:
     ) -> list[dict[str, Any]]:
         picture = take_in(data, self.settings)
         threshold = parameters.threshold()
-        faces, milliseconds = self.analyzer.detect(picture, threshold) if detect else (whole_picture(picture), 0.0)
+        faces, milliseconds = (
+            self.analyzer.detect(picture, threshold) if detect else (self.analyzer.take_whole(picture), 0.0)
+        )
         if not len(faces):
             raise NoFaceFoundError
         faces = faces[: parameters.limit()]
-        description = self.analyzer.describe(picture, faces, plugins)
+        description = analyzer.describe(picture, faces, plugins)
         times = {slug: int(value) for slug, value in {"detector": milliseconds, **description.milliseconds}.items()}
         return [
             {**fields, "box": box_of(faces, index), "execution_time": times}
