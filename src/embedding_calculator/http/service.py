@@ -57,9 +57,8 @@ class Service:
     ) -> list[dict[str, Any]]:
         picture = take_in(data, self.settings)
         threshold = parameters.threshold()
-        faces, milliseconds = (
-            self.analyzer.detect(picture, threshold) if detect else (self.analyzer.take_whole(picture), 0.0)
-        )
+        analyzer = self.analyzer
+        faces, milliseconds = analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)
         if not len(faces):
             raise NoFaceFoundError
         faces = faces[: parameters.limit()]
