@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embedding_calculator.engine.analyzer import Analyzer
+from embedding_calculator.engine.choices import Choices
 from embedding_calculator.imaging.align import Crop
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.plugins.base import Detections, FaceBatch, FacePlugin, Fields
@@ -34,6 +34,13 @@ class FakeCalculator:
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         return [{"embedding": box / 100} for box in faces.detections.boxes]
+
+
+class NegativeCalculator(FakeCalculator):
+    similarity_coefficients = (1.2, 6.0)
+
+    def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
+        return [{"embedding": -box / 100} for box in faces.detections.boxes]
 
 
 class FakeAge:
@@ -72,11 +79,14 @@ class BrokenPlugin:
         raise ZeroDivisionError("it broke")
 
 
-def fake_analyzer(*plugins: FacePlugin) -> Analyzer:
-    """An analyzer of fakes; by default with age, pose and mask."""
+def fake_choices(*plugins: FacePlugin) -> Choices:
+    """An engine of fakes; by default with age, pose and mask."""
     extras = plugins or (FakeAge(), FakePose(), FakeMask())
-    return Analyzer(
-        Configured("detector", "fake.FaceDetector", FakeDetector()),
-        Configured("calculator", "fake.Calculator@small", FakeCalculator()),
+    return Choices(
+        [Configured("detector", "fake.FaceDetector", FakeDetector())],
+        [
+            Configured("calculator", "fake.Calculator@small", FakeCalculator()),
+            Configured("calculator", "fake.Calculator@negative", NegativeCalculator()),
+        ],
         [Configured(plugin.slug, f"fake.{type(plugin).__name__}", plugin) for plugin in extras],
     )

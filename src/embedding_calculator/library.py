@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from embedding_calculator.arrays import Floats, Pixels
-from embedding_calculator.engine.analyzer import Analyzer, box_of
-from embedding_calculator.engine.assembly import build_analyzer
+from embedding_calculator.engine.analyzer import box_of
+from embedding_calculator.engine.assembly import build
 from embedding_calculator.engine.intake import take_in
 from embedding_calculator.errors import InputError
 from embedding_calculator.imaging.picture import ArrayPicture, Picture
@@ -37,7 +37,7 @@ class FaceAnalyzer:
             ModelError: a model is missing; the text says which command fetches it.
         """
         self._settings = Settings(**settings)
-        self._analyzer: Analyzer = build_analyzer(self._settings)
+        self._analyzer = build(self._settings).named()
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class FaceAnalyzer:
                 raise InputError(f"pixels must be (H, W, 3) uint8 RGB, not {photo.shape} {photo.dtype}")
             return ArrayPicture(photo)
         data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-        return take_in(data, self._settings)
+        return take_in(data, self._settings, stored_chroma=self._analyzer.stored_chroma)
 
 
 def _face(box: Any, answers: Mapping[str, Any]) -> Face:

@@ -72,8 +72,13 @@ class Settings(BaseSettings):
         description="Photos computed at once in one process; by default the processors that the system grants.",
     )
 
-    face_detection_plugin: str = Field("opencv_zoo.FaceDetector", description="The detector, `family.Class[@model]`.")
-    calculation_plugin: str = Field("opencv_zoo.Calculator", description="What computes embeddings.")
+    face_detection_plugin: Names = Field(
+        ("opencv_zoo.FaceDetector",),
+        description="The detector, `family.Class[@model]`; of several, separated by commas, the first is the default.",
+    )
+    calculation_plugin: Names = Field(
+        ("opencv_zoo.Calculator",), description="What computes embeddings; of several the first is the default."
+    )
     extra_plugins: Names = Field(
         (
             "opencv_zoo.LandmarksDetector",

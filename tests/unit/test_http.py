@@ -17,7 +17,7 @@ from PIL import Image
 
 from embedding_calculator.http.app import create_app
 from embedding_calculator.settings import Settings
-from fakes import BrokenPlugin, FakeAge, fake_analyzer
+from fakes import BrokenPlugin, FakeAge, fake_choices
 
 NO_FILE = "400 Bad Request: No file is attached"
 BROKEN = "400 Bad Request: Image has incorrect format or is broken"
@@ -39,7 +39,7 @@ PICTURE, BLACK = png(), png(0)
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    app = create_app(fake_analyzer(), Settings(app_version_string="1.2.3", max_image_bytes=100_000))
+    app = create_app(fake_choices(), Settings(app_version_string="1.2.3", max_image_bytes=100_000))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -80,6 +80,7 @@ def test_status(client: TestClient) -> None:
             "pose": "fake.FakePose",
             "mask": "fake.FakeMask",
         },
+        "models": ["fake.FaceDetector", "fake.Calculator@small", "fake.Calculator@negative"],
     }
 
 
@@ -177,7 +178,7 @@ def test_threshold_keeps_what_is_more_probable(client: TestClient, threshold: st
 
 def test_limit_keeps_the_largest_and_saves_the_plugins_work() -> None:
     age = FakeAge()
-    with TestClient(create_app(fake_analyzer(age))) as client:
+    with TestClient(create_app(fake_choices(age))) as client:
         answer = upload(client, limit="1", face_plugins="age").json()
         assert [face["box"]["x_min"] for face in answer["result"]] == [10]
         assert age.faces_seen == [1]
@@ -190,6 +191,22 @@ def test_the_query_wins_over_the_form(client: TestClient) -> None:
     assert len(response.json()["result"]) == 1
 
 
+def test_a_request_may_name_another_model(client: TestClient) -> None:
+    for name in ("fake.Calculator@negative", "negative", "fake.FaceDetector, negative"):
+        response = client.post(f"/find_faces?model={name}&face_plugins=calculator", files={"file": ("a", PICTURE)})
+        assert response.json()["plugins_versions"]["calculator"] == "fake.Calculator@negative"
+        assert response.json()["result"][0]["embedding"] == pytest.approx([-0.1, -0.1, -0.3, -0.3])
+    status = client.get("/status?model=negative").json()
+    assert status["calculator_version"] == "fake.Calculator@negative"
+    assert status["similarity_coefficients"] == [1.2, 6.0]
+    for response in (upload(client, model="nope"), client.get("/status?model=nope")):
+        assert response.status_code == 400
+        assert message(response) == (
+            "400 Bad Request: Model nope is not configured "
+            "(there are: fake.FaceDetector, fake.Calculator@small, fake.Calculator@negative)"
+        )
+
+
 def test_detection_off_is_one_face_covering_the_picture_without_pose_and_mask(client: TestClient) -> None:
     answer = upload(client, detect_faces="false", face_plugins="age,pose,mask", det_prob_threshold="1").json()
     assert answer["plugins_versions"] == {"detector": "fake.FaceDetector", "age": "fake.FakeAge"}
@@ -199,7 +216,7 @@ def test_detection_off_is_one_face_covering_the_picture_without_pose_and_mask(cl
 
 
 def test_detection_off_never_leaks_into_the_next_request() -> None:
-    with TestClient(create_app(fake_analyzer())) as client:
+    with TestClient(create_app(fake_choices())) as client:
         assert upload(client, b"broken", detect_faces="false").status_code == 400
         assert upload(client, detect_faces="false", limit="x").status_code == 400
         assert len(upload(client).json()["result"]) == 2
@@ -329,7 +346,7 @@ def test_base64_in_every_dress(client: TestClient, dress: Any) -> None:
 
 
 def test_a_plugin_that_fails_is_named() -> None:
-    with TestClient(create_app(fake_analyzer(BrokenPlugin()))) as client:
+    with TestClient(create_app(fake_choices(BrokenPlugin()))) as client:
         response = upload(client, face_plugins="broken")
         assert response.status_code == 500
         assert message(response) == "PluginError: fake.BrokenPlugin error - it broke"

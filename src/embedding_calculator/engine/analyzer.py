@@ -46,6 +46,11 @@ class Analyzer:
         self.plugins: tuple[Configured[FacePlugin], ...] = (calculator, *extras)
 
     @property
+    def stored_chroma(self) -> bool:
+        """Whether pictures are to be opened for a model of the original's; see ``imaging.chroma``."""
+        return self.detector.stored_chroma or self.calculator.stored_chroma
+
+    @property
     def versions(self) -> dict[str, str]:
         """Slug to plugin string of everything configured; where two share a slug the later one is meant."""
         return {configured.slug: configured.version for configured in (self.detector, *self.plugins)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from embedding_calculator.engine.analyzer import Analyzer
+from embedding_calculator.engine.choices import Choices
 from embedding_calculator.errors import ConfigurationError, ModelError
 from embedding_calculator.imaging.picture import ArrayPicture
 from embedding_calculator.models.catalog import Catalog, Entry
@@ -18,13 +20,30 @@ from embedding_calculator.settings import Settings
 P = TypeVar("P")
 
 
-def configured_names(settings: Settings) -> tuple[PluginName, PluginName, tuple[PluginName, ...]]:
-    """The detector, the calculator and everything else, as the settings name them."""
-    return (
-        PluginName.parse(settings.face_detection_plugin),
-        PluginName.parse(settings.calculation_plugin),
-        tuple(PluginName.parse(text) for text in settings.extra_plugins),
-    )
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The plugins that the settings name."""
+
+    detectors: tuple[PluginName, ...]
+    calculators: tuple[PluginName, ...]
+    extras: tuple[PluginName, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Names:
+        """Read them.
+
+        Raises:
+            ConfigurationError: there is no detector or no calculator among them.
+        """
+        names = cls(
+            *(
+                tuple(PluginName.parse(text) for text in texts)
+                for texts in (settings.face_detection_plugin, settings.calculation_plugin, settings.extra_plugins)
+            )
+        )
+        if not (names.detectors and names.calculators):
+            raise ConfigurationError("FACE_DETECTION_PLUGIN and CALCULATION_PLUGIN must name a plugin each")
+        return names
 
 
 def configured_entries(settings: Settings, catalog: Catalog) -> list[Entry]:
@@ -33,9 +52,9 @@ def configured_entries(settings: Settings, catalog: Catalog) -> list[Entry]:
     Raises:
         ConfigurationError: a plugin or a model does not exist.
     """
-    detector, calculator, extras = configured_names(settings)
+    names = Names.of(settings)
     registry = Registry(catalog)
-    entries = [registry.entry(name) for name in (detector, calculator, *extras)]
+    entries = [registry.entry(name) for name in (*names.detectors, *names.calculators, *names.extras)]
     return list({entry.name: entry for entry in entries if entry}.values())
 
 
@@ -58,35 +77,35 @@ def require_models(settings: Settings) -> None:
         )
 
 
-def build_analyzer(settings: Settings) -> Analyzer:
-    """Open everything that the settings name and run it once, so that the first request finds it warm.
+def build(settings: Settings) -> Choices:
+    """Open everything that the settings name, each model once, and run it, so that the first request finds it warm.
 
     Raises:
         ConfigurationError: a plugin or a model does not exist.
         ModelError: a model is not in the store or is damaged.
     """
     require_models(settings)
-    store = Store(settings.models_dir)
-    registry = Registry(Catalog.load(settings.model_catalog))
-
-    def construct(name: PluginName, **options: Any) -> Any:
-        entry, plugin = registry.entry(name), registry.load(name)
-        return plugin(store.open(entry), **options) if entry else plugin(**options)
+    catalog, store = Catalog.load(settings.model_catalog), Store(settings.models_dir)
+    registry = Registry(catalog)
+    models = {entry.name: store.open(entry) for entry in configured_entries(settings, catalog)}
 
     def configured(name: PluginName, kind: type[P], variable: str, **options: Any) -> Configured[P]:
-        run = construct(name, **options)
+        entry, plugin = registry.entry(name), registry.load(name)
+        run = plugin(models[entry.name], **options) if entry else plugin(**options)
         if not isinstance(run, kind):
             raise ConfigurationError(f"{variable}: {name} is not a {kind.__name__}")
-        return Configured(getattr(run, "slug", "detector"), str(name), run)
+        stored_chroma = bool(entry and entry.parameters.get("stored_chroma"))
+        return Configured(getattr(run, "slug", "detector"), str(name), run, stored_chroma)
 
-    detector, calculator, extras = configured_names(settings)
-    analyzer = Analyzer(
-        configured(detector, Detector, "FACE_DETECTION_PLUGIN", max_side=settings.img_length_limit),
-        configured(calculator, Calculator, "CALCULATION_PLUGIN"),
-        [configured(name, FacePlugin, "EXTRA_PLUGINS") for name in extras],
+    names, side = Names.of(settings), settings.img_length_limit
+    choices = Choices(
+        [configured(name, Detector, "FACE_DETECTION_PLUGIN", max_side=side) for name in names.detectors],
+        [configured(name, Calculator, "CALCULATION_PLUGIN") for name in names.calculators],
+        [configured(name, FacePlugin, "EXTRA_PLUGINS") for name in names.extras],
     )
-    _warm_up(analyzer)
-    return analyzer
+    for name in choices.names:
+        _warm_up(choices.named([name]))
+    return choices
 
 
 def _warm_up(analyzer: Analyzer) -> None:

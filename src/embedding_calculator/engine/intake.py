@@ -7,11 +7,12 @@ from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.settings import Settings
 
 
-def take_in(data: bytes, settings: Settings) -> Picture:
+def take_in(data: bytes, settings: Settings, *, stored_chroma: bool = False) -> Picture:
     """An encoded picture, within the settings' limits and turned as they say; nothing is decoded yet.
 
     Raises:
         ImageTooLargeError, ImageUnreadableError: see ``open_picture``.
     """
     limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
-    return open_picture(data, limits=limits, apply_orientation=settings.exif_orientation == "apply")
+    upright = settings.exif_orientation == "apply"
+    return open_picture(data, limits=limits, apply_orientation=upright, stored_chroma=stored_chroma)

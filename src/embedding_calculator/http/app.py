@@ -7,8 +7,8 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from embedding_calculator.engine.analyzer import Analyzer
-from embedding_calculator.engine.assembly import build_analyzer
+from embedding_calculator.engine.assembly import build
+from embedding_calculator.engine.choices import Choices
 from embedding_calculator.http import errors, openapi
 from embedding_calculator.http.logs import configure
 from embedding_calculator.http.routes import router
@@ -17,7 +17,7 @@ from embedding_calculator.http.shell import Shell
 from embedding_calculator.settings import Settings
 
 
-def create_app(analyzer: Analyzer | None = None, settings: Settings | None = None) -> FastAPI:
+def create_app(choices: Choices | None = None, settings: Settings | None = None) -> FastAPI:
     """The service, with every model open and warm.
 
     Raises:
@@ -34,7 +34,7 @@ def create_app(analyzer: Analyzer | None = None, settings: Settings | None = Non
     app = FastAPIOffline(
         docs_url="/apidocs", redoc_url=None, openapi_url="/frs-core-api.json", redirect_slashes=False, **openapi.ABOUT
     )
-    app.state.service = Service(analyzer or build_analyzer(settings), settings, CapacityLimiter(settings.uwsgi_threads))
+    app.state.service = Service(choices or build(settings), settings, CapacityLimiter(settings.uwsgi_threads))
     app.include_router(router)
     app.add_middleware(Shell)
     errors.install(app)

@@ -49,6 +49,12 @@ _DETECT = {
     "description": "`false`: the picture is one face already, nothing is searched. May be a form field.",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "true"},
 }
+_MODEL = {
+    "name": "model",
+    "in": "query",
+    "description": "Another detector or calculator than the default, of those that `/status` lists under `models`.",
+    "schema": {"type": "string"},
+}
 _UPLOAD = {
     "required": True,
     "content": {
@@ -102,9 +108,13 @@ def _post(summary: str, model: type[BaseModel], body: Any, *parameters: Any) -> 
 HEALTHCHECK = _get("Is the service up?", schemas.Health)
 LIVEZ = _get("Is the process alive?", schemas.Health)
 READYZ = _get("Are all models open?", schemas.Health)
-STATUS = _get("Versions, plugins, similarity coefficients", schemas.Status)
-FIND_FACES = _post("Find faces in an uploaded picture", schemas.Found, _UPLOAD, _LIMIT, _THRESHOLD, _PLUGINS, _DETECT)
-FIND_FACES_BASE64 = _post(
-    "Find faces in a picture inside JSON", schemas.Found, _EMBEDDED, _LIMIT, _THRESHOLD, _PLUGINS, _DETECT
+STATUS = _get("Versions, plugins, similarity coefficients", schemas.Status) | {
+    "openapi_extra": {"parameters": [_MODEL]}
+}
+FIND_FACES = _post(
+    "Find faces in an uploaded picture", schemas.Found, _UPLOAD, _LIMIT, _THRESHOLD, _PLUGINS, _DETECT, _MODEL
 )
-SCAN_FACES = _post("Find faces and their embeddings (legacy)", schemas.Scanned, _UPLOAD, _LIMIT, _THRESHOLD)
+FIND_FACES_BASE64 = _post(
+    "Find faces in a picture inside JSON", schemas.Found, _EMBEDDED, _LIMIT, _THRESHOLD, _PLUGINS, _DETECT, _MODEL
+)
+SCAN_FACES = _post("Find faces and their embeddings (legacy)", schemas.Scanned, _UPLOAD, _LIMIT, _THRESHOLD, _MODEL)

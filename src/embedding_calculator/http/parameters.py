@@ -31,6 +31,11 @@ class Parameters:
         """Slugs, separated by commas or blanks."""
         return frozenset(re.findall(r"[^,\s]+", self._values.get("face_plugins", "")))
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Names of a detector and a calculator other than the default ones, separated by commas or blanks."""
+        return frozenset(re.findall(r"[^,\s]+", self._values.get("model", "")))
+
     def threshold(self) -> float | None:
         """``det_prob_threshold``, or None where the detector's own shall serve.
 

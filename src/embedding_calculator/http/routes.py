@@ -40,7 +40,7 @@ async def healthy() -> Response:
 @router.get("/status", **openapi.STATUS)
 async def status(request: Request) -> Response:
     """What runs here."""
-    return JSONResponse(_service(request).status())
+    return JSONResponse(_service(request).status(Parameters(request.query_params.multi_items(), {})))
 
 
 @router.post("/find_faces", **openapi.FIND_FACES)

@@ -27,6 +27,10 @@ class Status(BaseModel):
     available_plugins: dict[str, str] = Field(
         description="Slug to plugin.", examples=[{"detector": "opencv_zoo.FaceDetector", "age": "dlib_zoo.AgeDetector"}]
     )
+    models: list[str] = Field(
+        description="Detectors and calculators that a request may name.",
+        examples=[["opencv_zoo.FaceDetector", "opencv_zoo.Calculator"]],
+    )
 
 
 class Box(BaseModel):

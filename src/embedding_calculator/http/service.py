@@ -8,6 +8,7 @@ from typing import Any
 from anyio import CapacityLimiter
 
 from embedding_calculator.engine.analyzer import Analyzer, box_of
+from embedding_calculator.engine.choices import Choices
 from embedding_calculator.engine.intake import take_in
 from embedding_calculator.errors import NoFaceFoundError
 from embedding_calculator.http.parameters import Parameters
@@ -23,41 +24,50 @@ _NEED_DETECTION = frozenset({"pose", "mask"})
 class Service:
     """Nothing in it changes while the service runs; what belongs to a request travels with the request."""
 
-    analyzer: Analyzer
+    choices: Choices
     settings: Settings
     threads: CapacityLimiter
 
-    def status(self) -> dict[str, Any]:
+    def status(self, parameters: Parameters) -> dict[str, Any]:
         """What runs here."""
-        calculator = self.analyzer.calculator
+        analyzer = self.choices.named(parameters.models)
+        calculator = analyzer.calculator
         return {
             "status": "OK",
             "build_version": self.settings.app_version_string,
             "calculator_version": calculator.version,
             "similarity_coefficients": calculator.run.similarity_coefficients,
-            "available_plugins": self.analyzer.versions,
+            "available_plugins": analyzer.versions,
+            "models": self.choices.names,
         }
 
     def find_faces(self, data: bytes, parameters: Parameters) -> dict[str, Any]:
         """Detection and the plugins that were asked for."""
-        plugins = self.analyzer.chosen(parameters.face_plugins)
+        analyzer = self.choices.named(parameters.models)
+        plugins = analyzer.chosen(parameters.face_plugins)
         if not parameters.detect_faces:
             plugins = tuple(plugin for plugin in plugins if plugin.slug not in _NEED_DETECTION)
-        detector = self.analyzer.detector
-        versions = {configured.slug: configured.version for configured in (detector, *plugins)}
-        return {"plugins_versions": versions, "result": self._faces(data, parameters, plugins, parameters.detect_faces)}
+        versions = {configured.slug: configured.version for configured in (analyzer.detector, *plugins)}
+        result = self._faces(data, parameters, analyzer, plugins, detect=parameters.detect_faces)
+        return {"plugins_versions": versions, "result": result}
 
     def scan_faces(self, data: bytes, parameters: Parameters) -> dict[str, Any]:
         """The legacy endpoint: detection and embeddings, whatever else was asked for."""
-        result = self._faces(data, parameters, (self.analyzer.calculator,), detect=True)
+        analyzer = self.choices.named(parameters.models)
+        result = self._faces(data, parameters, analyzer, (analyzer.calculator,), detect=True)
         return {"calculator_version": "ScannerWithPlugins", "result": result}
 
     def _faces(
-        self, data: bytes, parameters: Parameters, plugins: tuple[Configured[FacePlugin], ...], detect: bool
+        self,
+        data: bytes,
+        parameters: Parameters,
+        analyzer: Analyzer,
+        plugins: tuple[Configured[FacePlugin], ...],
+        *,
+        detect: bool,
     ) -> list[dict[str, Any]]:
-        picture = take_in(data, self.settings)
+        picture = take_in(data, self.settings, stored_chroma=analyzer.stored_chroma)
         threshold = parameters.threshold()
-        analyzer = self.analyzer
         faces, milliseconds = analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)
         if not len(faces):
             raise NoFaceFoundError

@@ -29,7 +29,10 @@ _DOUBLING = _doubling()
 
 def has_quarter_chroma(data: bytes) -> bool:
     """Whether a JPEG file keeps one colour value for two by two pixels, so that ``decode_full_chroma`` matters."""
-    _, _, colours, subsampling = simplejpeg.decode_jpeg_header(data)
+    try:
+        _, _, colours, subsampling = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return False  # Whatever is wrong with it, the ordinary decoder will say, or see past.
     return bool(colours == "YCbCr" and subsampling == "420")
 
 

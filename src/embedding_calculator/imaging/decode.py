@@ -20,6 +20,7 @@ from PIL import Image, ImageFile
 
 from embedding_calculator.arrays import Pixels
 from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError
+from embedding_calculator.imaging.chroma import decode_full_chroma, has_quarter_chroma
 from embedding_calculator.imaging.colours import to_rgb
 from embedding_calculator.imaging.picture import Picture, Raster
 
@@ -66,7 +67,9 @@ class Limits:
     max_pixels: int
 
 
-def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True) -> Picture:
+def open_picture(
+    data: bytes, *, limits: Limits, apply_orientation: bool = True, stored_chroma: bool = False
+) -> Picture:
     """Read the header of an encoded picture; its pixels are decoded when somebody asks for them.
 
     Accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, ICO and PPM, told by their content. Of several pictures
@@ -74,7 +77,8 @@ def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True)
     lie on white. A file that was cut short is accepted if some of its pixels are there.
 
     ``apply_orientation`` turns the picture as EXIF says it was held; False leaves it as stored, except for HEIC, whose
-    decoder always turns it. Safe to use from several threads.
+    decoder always turns it. ``stored_chroma`` has the colours of a JPEG that is decoded at full size as the original's
+    decoder saw them (see ``chroma``). Safe to use from several threads.
 
     Raises:
         ImageTooLargeError: more bytes or more declared pixels than ``limits`` allow; nothing was decoded.
@@ -96,7 +100,7 @@ def open_picture(data: bytes, *, limits: Limits, apply_orientation: bool = True)
             orientation = 1 if apply_orientation else _UNTURNED.get(orientation, orientation)
         elif not apply_orientation:
             orientation = 1
-        decode = _JPEG(data) if image.format in {"JPEG", "MPO"} else _Whole(image)
+        decode = _JPEG(data, stored_chroma) if image.format in {"JPEG", "MPO"} else _Whole(image)
     return _EncodedPicture(decode, width, height, orientation)
 
 
@@ -131,11 +135,14 @@ def _refuse_costly_jpeg(data: bytes) -> None:
 class _JPEG:
     """Decodes at the smallest scale that serves, again and finer if somebody asks."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, stored_chroma: bool) -> None:
         self._data = data
+        self._stored_chroma = stored_chroma
 
     def __call__(self, scale: float) -> Pixels:
         factor = next(factor for factor in _REDUCED if factor * scale <= 1 or factor == 1)
+        if factor == 1 and self._stored_chroma and has_quarter_chroma(self._data):
+            return decode_full_chroma(self._data)
         flags = _REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
         if pixels is None:  # Cut short, perhaps: with an end it decodes as far as it goes, and the rest is grey.

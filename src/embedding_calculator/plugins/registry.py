@@ -39,11 +39,15 @@ class PluginName:
 
 @dataclass(frozen=True, slots=True)
 class Configured(Generic[P_co]):
-    """A plugin ready to run, and the string by which it is known."""
+    """A plugin ready to run, and the string by which it is known.
+
+    ``stored_chroma``: its model's answers hang on JPEG colours as the original's decoder gave them.
+    """
 
     slug: str
     version: str
     run: P_co
+    stored_chroma: bool = False
 
 
 class Registry:
