@@ -13,6 +13,7 @@ from skimage.transform import SimilarityTransform
 from embedding_calculator.arrays import Pixels
 from embedding_calculator.imaging.align import ARCFACE_112, Crop, cut
 from embedding_calculator.imaging.picture import ArrayPicture, Raster
+from embedding_calculator.models.spec import InputSpec
 from embedding_calculator.plugins.base import Detections
 from embedding_calculator.plugins.opencv_zoo.refine import SECOND_LOOK, refine
 
@@ -105,36 +106,45 @@ def one_face(landmarks: np.ndarray) -> Detections:
     return Detections(BOX, np.ones(1, np.float32), landmarks)
 
 
+class Certain:
+    """A network that sees the same five points in every canvas, ten pixels further right than they are."""
+
+    def __init__(self, upright: np.ndarray, probability: float = 0.9) -> None:
+        self._upright, self._probability = upright, probability
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        assert batch.shape == (2, 3, 48, 48)
+        np.testing.assert_array_equal(batch[1], batch[0][:, :, ::-1])
+        mirrored = (self._upright * (-1, 1) + (48, 0))[[1, 0, 2, 4, 3]]
+        points = (np.stack([self._upright, mirrored]) + np.array([10, 0])) / 48
+        return {
+            "probability": np.full((2, 1), self._probability, np.float32),
+            "landmarks": points.transpose(0, 2, 1).reshape(2, 10).astype(np.float32),
+        }
+
+
+SPEC = InputSpec(size=(48, 48), colour="rgb")
+
+
 @pytest.mark.parametrize("roll", [0.0, 0.6, np.pi])
 def test_points_seen_at_the_second_look_come_back_to_the_picture(roll: float) -> None:
-    """A network that is always sure of the same five points, a little to the right: in the mirror, to the left."""
     turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     middle = (BOX[0, :2] + BOX[0, 2:]) / 2
     points = ((POINTS - middle) @ turn.T + middle).astype(np.float32)
     matrix = SECOND_LOOK.matrices(BOX, points)[0]
     upright = points[0] @ matrix[:, :2].T + matrix[:, 2]
-    box = np.array([48, 48, 112, 112], np.float32)
+    assert upright[0, 1] == pytest.approx(upright[1, 1], abs=1e-3)
 
-    def look(canvases: np.ndarray) -> tuple[np.ndarray, Detections]:
-        assert canvases.shape == (2, 160, 160, 3)
-        np.testing.assert_array_equal(canvases[1], canvases[0][:, ::-1])
-        mirrored = (upright * (-1, 1) + (160, 0))[[1, 0, 2, 4, 3]]
-        seen = np.stack([upright, mirrored, upright + 30]).astype(np.float32) + np.array([3, 0], np.float32)
-        elsewhere = box + 100
-        return np.array([0, 1, 1]), Detections(
-            np.stack([box, box, elsewhere]), np.array([0.9, 0.9, 1.0], np.float32), seen
-        )
-
-    refined = refine(ArrayPicture(PHOTO), one_face(points), look)
+    refined = refine(ArrayPicture(PHOTO), one_face(points), Certain(upright), SPEC)
     np.testing.assert_allclose(refined, points, atol=1e-2)
     assert refined.dtype == np.float32
 
 
-def test_where_the_second_look_sees_nothing_the_points_stay() -> None:
-    def blind(canvases: np.ndarray) -> tuple[np.ndarray, Detections]:  # noqa: ARG001
-        none = one_face(POINTS)[:0]
-        return np.zeros(0, int), none
+def test_where_the_second_look_sees_no_face_the_points_stay() -> None:
+    doubtful = Certain(TEMPLATE / 3, probability=0.4)
+    np.testing.assert_array_equal(refine(ArrayPicture(PHOTO), one_face(POINTS), doubtful, SPEC), POINTS)
 
-    np.testing.assert_array_equal(refine(ArrayPicture(PHOTO), one_face(POINTS), blind), POINTS)
+
+def test_nobody_needs_no_second_look() -> None:
     nobody = one_face(POINTS)[:0]
-    assert refine(ArrayPicture(PHOTO), nobody, blind).shape == (0, 5, 2)
+    assert refine(ArrayPicture(PHOTO), nobody, Certain(TEMPLATE), SPEC).shape == (0, 5, 2)

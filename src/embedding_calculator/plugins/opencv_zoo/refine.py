@@ -1,37 +1,41 @@
 """A second look at faces already found, because an embedding is only as good as the points it is aligned by.
 
-On the canvas of a whole picture a face is as large as chance has it, and YuNet places points best on upright faces of
-about 64 pixels. So each face is cut out, turned upright and brought to that size, and looked at together with its
-mirror image, whose errors to the left and right are the opposite ones. Measured with SFace on 807 portraits, all pairs:
-true accepts at one false accept in 10,000 rise from 97.6 to 98.3 %, the separation of same from different (d') from
-6.18 to 6.32, which is what a detector of ten times the size achieves.
+On the canvas of a whole picture a face is as large as chance has it. So each face is cut out, turned upright and shown
+to a network that does nothing but judge one face: the last stage of MTCNN (Zhang, Zhang, Li, Qiao: "Joint Face
+Detection and Alignment using Multi-task Cascaded Convolutional Networks", https://arxiv.org/abs/1604.02878), together
+with its mirror image, whose errors to the left and right are the opposite ones.
 
-The size of the canvas hardly matters: 128, 160 and 192 pixels, with faces from 0.4 to 0.6 of them, differ by less than
-0.04 in d'. This one is the window of the detector's own closer look, so engines meet no further shape.
+Measured on 807 portraits, all 325,000 pairs; d' is how many standard deviations lie between pairs of one person and of
+two, for two recognisers:
+
+======================================  =====  ===========
+points by                               SFace  MobileFaceNet
+======================================  =====  ===========
+YuNet on the whole picture               6.18         5.81
+YuNet, second look upright and mirrored  6.32         5.83
+this                                     6.39         6.03
+======================================  =====  ===========
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding_calculator.arrays import Floats, Matrices, Pixels
+from embedding_calculator.arrays import Floats, Matrices
 from embedding_calculator.imaging.align import cut, turning_maps
 from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.models.runtime import Network
+from embedding_calculator.models.spec import InputSpec
 from embedding_calculator.plugins.base import Detections
-
-Look: TypeAlias = Callable[[Pixels], tuple[NDArray[np.intp], Detections]]
-"""Canvases ``(N, H, W, 3)`` to opinions, several a face: the canvas each is about, and where it sees a face there."""
 
 _MIRRORED = [1, 0, 2, 4, 3]
 """What each of the five points becomes in a mirror."""
 
-_OVERLAP = 0.5
-"""Intersection over union with the expected box, from which an opinion is about the same face."""
+_CERTAIN = 0.5
+"""Probability from which what the network sees is a face, and its points are worth having."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,15 @@ class UprightBoxCrop:
         return turning_maps(factors, middles[:, 0] + 1j * middles[:, 1], complex(side / 2, side / 2))
 
 
-SECOND_LOOK = UprightBoxCrop(size=(160, 160), face=0.4)
+SECOND_LOOK = UprightBoxCrop(size=(48, 48), face=1.09)
+"""YuNet's boxes are a little looser than those the network was trained on. From 1.0 to 1.2 nothing changes."""
 
 
-def refine(picture: Picture, detections: Detections, look: Look) -> Floats:
-    """Landmarks ``(N, 5, 2)`` from a second look; the detector's own where that finds no face in the expected place.
+def refine(picture: Picture, detections: Detections, network: Network, spec: InputSpec) -> Floats:
+    """Landmarks ``(N, 5, 2)`` from a second look; the detector's own where that sees no face.
 
-    ``look`` is asked once, for all faces and their mirror images. Its opinions about a face are averaged, each
-    weighing its probability.
+    ``network`` is asked once, for all faces and their mirror images. Its outputs are ``probability`` ``(N, 1)`` and
+    ``landmarks`` ``(N, 10)``: five x, then five y, in units of the canvas.
 
     Raises:
         ImageUnreadableError: the encoded data turns out to be broken.
@@ -74,31 +79,15 @@ def refine(picture: Picture, detections: Detections, look: Look) -> Floats:
     if count == 0:
         return detections.landmarks
     canvases = cut(picture, SECOND_LOOK, detections.boxes, detections.landmarks)
-    which, opinions = look(np.concatenate([canvases, canvases[:, :, ::-1]]))
+    answer = network.run(spec.tensor(np.concatenate([canvases, canvases[:, :, ::-1]])))
 
-    side = SECOND_LOOK.size[0]
-    weights = np.where(_overlap_with_centre(opinions.boxes, side) > _OVERLAP, opinions.probabilities, 0.0)
-    mirrored = which >= count
-    points = opinions.landmarks.astype(np.float64)
-    points[mirrored] = points[mirrored][:, _MIRRORED] * (-1, 1) + (side, 0)
+    points: NDArray[np.float64] = answer["landmarks"].reshape(-1, 2, 5).transpose(0, 2, 1).astype(np.float64)
+    points[count:] = points[count:, _MIRRORED] * (-1, 1) + (1, 0)
+    found = (points[:count] + points[count:]) / 2 * SECOND_LOOK.size
 
-    faces = which % count
-    total = np.bincount(faces, weights, count)
-    sums = np.zeros((count, 5, 2))
-    np.add.at(sums, faces, points * weights[:, None, None])
     refined = detections.landmarks.copy()
-    seen = np.flatnonzero(total > 0)
+    seen = np.flatnonzero(answer["probability"].reshape(2, count).mean(axis=0) > _CERTAIN)
     maps = SECOND_LOOK.matrices(detections.boxes[seen], detections.landmarks[seen])
-    found = sums[seen] / total[seen, None, None] - maps[:, None, :, 2]
-    refined[seen] = np.linalg.solve(maps[:, :, :2], found.transpose(0, 2, 1)).transpose(0, 2, 1)
+    offsets = (found[seen] - maps[:, None, :, 2]).transpose(0, 2, 1)
+    refined[seen] = np.linalg.solve(maps[:, :, :2], offsets).transpose(0, 2, 1)
     return refined
-
-
-def _overlap_with_centre(boxes: Floats, side: int) -> NDArray[np.float64]:
-    """Intersection over union of each of ``(N, 4)`` with the square in which the face was put, ``(N,)``."""
-    expected = side * SECOND_LOOK.face
-    low, high = (side - expected) / 2, (side + expected) / 2
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    shared = np.clip(np.minimum(boxes[:, 2:], high) - np.maximum(boxes[:, :2], low), 0, None).prod(axis=1)
-    overlap: NDArray[np.float64] = shared / (sizes.prod(axis=1) + expected**2 - shared)
-    return overlap

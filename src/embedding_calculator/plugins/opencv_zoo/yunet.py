@@ -31,7 +31,7 @@ def find(model: Model, canvases: Pixels, threshold: float) -> tuple[Indices, Det
     network calls the person's right eye and mouth corner the first; seen from the front these are the left ones of
     the image, so the order is already the one ``Detections`` promises.
     """
-    outputs = model.network.run(model.input.tensor(canvases))
+    outputs = model.networks["network"].run(model.input.tensor(canvases))
     levels = [_decode(outputs, stride, canvases.shape[2] // stride, threshold) for stride in STRIDES]
     which, boxes, probabilities, landmarks = (np.concatenate(parts) for parts in zip(*levels, strict=True))
     return which, Detections(boxes, probabilities, landmarks)
