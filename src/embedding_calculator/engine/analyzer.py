@@ -91,13 +91,18 @@ class Analyzer:
         box = np.array([[0, 0, picture.width, picture.height]], np.float32)
         return Detections(box, np.ones(1, np.float32), points)
 
-    def describe(self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]]) -> Description:
+    def describe(
+        self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], *, whole: bool = False
+    ) -> Description:
         """Ask each plugin once about all faces; every crop is cut once and shared.
+
+        ``whole`` says that ``faces`` are from ``take_whole``: their boxes do not frame the faces, so that a second
+        look would look past them, and their points have had theirs.
 
         Raises:
             PluginError: a plugin failed; the text names it.
         """
-        batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins))
+        batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins, whole))
         fields: list[dict[str, Any]] = [{} for _ in range(len(faces))]
         milliseconds = {}
         for plugin in plugins:
@@ -111,12 +116,14 @@ class Analyzer:
             milliseconds[plugin.slug] = _milliseconds_each(start, len(faces))
         return Description(fields, milliseconds)
 
-    def _crops(self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]]) -> dict[Crop, Any]:
+    def _crops(
+        self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], whole: bool
+    ) -> dict[Crop, Any]:
         kinds = {plugin.run.crop for plugin in plugins if plugin.run.crop is not None}
         if not kinds or not len(faces):
             return {}
         detector = self.detector.run
-        points = detector.refine(picture, faces) if isinstance(detector, Refiner) else faces.landmarks
+        points = detector.refine(picture, faces) if isinstance(detector, Refiner) and not whole else faces.landmarks
         points = np.where(np.isnan(points), _assumed_landmarks(faces.boxes), points)
         return {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
 

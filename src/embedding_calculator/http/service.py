@@ -72,7 +72,7 @@ class Service:
         if not len(faces):
             raise NoFaceFoundError
         faces = faces[: parameters.limit()]
-        description = analyzer.describe(picture, faces, plugins)
+        description = analyzer.describe(picture, faces, plugins, whole=not detect)
         times = {slug: int(value) for slug, value in {"detector": milliseconds, **description.milliseconds}.items()}
         return [
             {**fields, "box": box_of(faces, index), "execution_time": times}
