@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from embedding_calculator.errors import ConfigurationError
 
 
 def _split(value: Any) -> Any:
@@ -60,6 +62,18 @@ class Settings(BaseSettings):
     """Read from the environment; an empty variable counts as unset. Names and meanings follow the original."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        """What ``values`` does not say comes from the environment.
+
+        Raises:
+            ConfigurationError: a value cannot be used; the text names the variable.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            told = (f"{str(one['loc'][0]).upper()}: {one['msg']}, not {one['input']!r}" for one in error.errors())
+            raise ConfigurationError("; ".join(told)) from None
 
     ml_host: str = Field("0.0.0.0", description="Address the service listens on.")
     ml_port: int = Field(3000, ge=0, le=65535, description="Port the service listens on.")

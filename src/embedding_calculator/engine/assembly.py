@@ -19,6 +19,9 @@ from embedding_calculator.settings import Settings
 
 P = TypeVar("P")
 
+# By what a plugin's class is told to be of a kind, before it is constructed.
+_MARKS: dict[type, str] = {Detector: "detect", Calculator: "similarity_coefficients", FacePlugin: "slug"}
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -91,9 +94,9 @@ def build(settings: Settings) -> Choices:
 
     def configured(name: PluginName, kind: type[P], variable: str, **options: Any) -> Configured[P]:
         entry, plugin = registry.entry(name), registry.load(name)
-        run = plugin(models[entry.name], **options) if entry else plugin(**options)
-        if not isinstance(run, kind):
+        if not hasattr(plugin, _MARKS[kind]):
             raise ConfigurationError(f"{variable}: {name} is not a {kind.__name__}")
+        run = plugin(models[entry.name], **options) if entry else plugin(**options)
         stored_chroma = bool(entry and entry.parameters.get("stored_chroma"))
         return Configured(getattr(run, "slug", "detector"), str(name), run, stored_chroma)
 
