@@ -118,17 +118,12 @@ def _print_table(catalog: Catalog, store: Store) -> None:
     from rich.table import Table
 
     colours = {"yes": "green", "no": "red", "unknown": "yellow", "present": "green", "damaged": "red", "missing": "dim"}
-    table = Table(
-        "model",
-        "plugins",
-        "licence",
-        "commercial",
-        "size",
-        "here",
-        "verified",
-        header_style="bold",
-        row_styles=["", "dim"],
-    )
+    table = Table(header_style="bold", box=None, pad_edge=False, row_styles=["", "dim"])
+    table.add_column("model", overflow="fold")
+    table.add_column("plugins", overflow="fold")
+    table.add_column("licence", overflow="fold")
+    for column in ("commercial", "size", "here", "verified"):
+        table.add_column(column, no_wrap=True)
     for entry in catalog:
         state = store.state(entry)
         table.add_row(

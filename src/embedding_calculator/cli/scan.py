@@ -128,9 +128,10 @@ def _scan_one(photo: Path, find: Callable[[bytes], list[Face]], target: Path | N
 def _print(results: list[Scan], console: Console) -> None:
     from rich.table import Table
 
-    table = Table(
-        "photo", "face", "box", "sure", "age", "gender", "looks", header_style="bold", box=None, pad_edge=False
-    )
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("photo", overflow="fold")
+    for column in ("face", "box", "sure", "age", "gender", "yaw, pitch"):
+        table.add_column(column, no_wrap=column != "box")
     for result in results:
         _add_rows(table, result)
     console.print(table)
@@ -156,7 +157,7 @@ def _add_rows(table: Table, result: Scan) -> None:
             f"{box.probability:.0%}",
             f"{face.age.low}-{face.age.high}" if face.age else "",
             face.gender.value if face.gender else "",
-            f"{face.pose.yaw:+.0f}° {face.pose.pitch:+.0f}°" if face.pose else "",
+            f"{face.pose.yaw:+.0f}°, {face.pose.pitch:+.0f}°" if face.pose else "",
         )
 
 
