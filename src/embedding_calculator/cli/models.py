@@ -119,7 +119,7 @@ def _print_table(catalog: Catalog, store: Store) -> None:
 
     colours = {"yes": "green", "no": "red", "unknown": "yellow", "present": "green", "damaged": "red", "missing": "dim"}
     table = Table(header_style="bold", box=None, pad_edge=False, row_styles=["", "dim"])
-    table.add_column("model", overflow="fold")
+    table.add_column("model", no_wrap=True)
     table.add_column("plugins", overflow="fold")
     table.add_column("licence", overflow="fold")
     for column in ("commercial", "size", "here", "verified"):

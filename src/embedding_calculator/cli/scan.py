@@ -135,18 +135,17 @@ def _print(results: list[Scan], console: Console) -> None:
     for result in results:
         _add_rows(table, result)
     console.print(table)
-    faces, failed = sum(len(result.faces) for result in results), sum(bool(result.error) for result in results)
-    console.print(
-        f"\n{faces} faces in {len(results)} photos" + (f", {failed} of which could not be read" if failed else ""),
-        style="bold",
-    )
+    failed = [result for result in results if result.error]
+    for result in failed:
+        console.print(f"{os.path.relpath(result.photo)}: {result.error}", style="red", highlight=False, soft_wrap=True)
+    faces = sum(len(result.faces) for result in results)
+    unread = f", {len(failed)} of which could not be read" if failed else ""
+    console.print(f"\n{faces} faces in {len(results)} photos{unread}", style="bold")
 
 
 def _add_rows(table: Table, result: Scan) -> None:
     name = os.path.relpath(result.photo)
-    if result.error:
-        table.add_row(name, "", f"[red]{result.error}[/red]")
-    elif not result.faces:
+    if not result.faces and not result.error:
         table.add_row(name, "", "[dim]no face[/dim]")
     for number, face in enumerate(result.faces, 1):
         box = face.box

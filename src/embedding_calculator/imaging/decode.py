@@ -16,7 +16,7 @@ from threading import Lock
 import cv2
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from embedding_calculator.arrays import Pixels
 from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError
@@ -204,5 +204,7 @@ def _only_input_errors() -> Iterator[None]:
         raise
     except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"the picture is beyond the limit of what can be decoded: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ImageUnreadableError(f"it is no picture, or in none of the formats {', '.join(_FORMATS)}") from error
     except Exception as error:
         raise ImageUnreadableError(f"the picture cannot be read: {error or type(error).__name__}") from error
