@@ -14,7 +14,7 @@ from embedding_calculator.errors import ModelError
 def convert(parts: Sequence[Path], target: Path, *, dynamic_batch: bool = True) -> None:
     """Write the one ONNX file ``parts`` to ``target``.
 
-    With ``dynamic_batch`` a fixed first dimension of input and outputs is made free; the weights are not touched.
+    With ``dynamic_batch`` a fixed first dimension of input and outputs is made free.
     Raises ModelError where the file is no valid ONNX or keeps its weights in files beside it.
     """
     (source,) = parts
