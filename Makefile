@@ -13,7 +13,8 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	@$(BIN)/embedding-calculator models pull
-	$(BIN)/python -m pytest
+	@$(BIN)/embedding-calculator models pull facenet.FaceDetector
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from skimage.data import astronaut
 from accuracy import overlaps
 from conftest import run_service
 from embedding_calculator.arrays import Floats
+from embedding_calculator.evaluation.similarity import cross_validate
 
 pytestmark = pytest.mark.integration
 
@@ -147,8 +148,17 @@ def test_lfw(service: str, shared: Path) -> None:
     distances = np.array([np.linalg.norm(vectors[pair["image_a"]] - vectors[pair["image_b"]]) for pair in pairs])
     same = np.array([pair["same"] == "1" for pair in pairs])
     accuracy = ten_fold_accuracy(distances, same)
-    print(f"accuracy {accuracy:.4f}")
+    c0, c1 = httpx.get(service + "/status").json()["similarity_coefficients"]
+    at_half = (((np.tanh((c0 - distances) * c1) + 1) / 2 > 0.5) == same).mean()
+    accepted = (distances[same] < np.quantile(distances[~same], 0.01)).mean()
+    calibration = cross_validate(distances.astype(float), same).calibration_error
+    print(
+        f"accuracy {accuracy:.4f}, at a similarity of 0.5 {at_half:.4f}, true accepts at 1 % false ones {accepted:.4f}"
+    )
     assert accuracy >= 0.993
+    assert at_half >= 0.993
+    assert accepted >= 0.99
+    assert calibration < 0.02
 
 
 def ten_fold_accuracy(distances: Floats, same: Floats) -> float:

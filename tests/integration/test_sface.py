@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from embedding_calculator.arrays import Floats
 from embedding_calculator.cli import app
 from embedding_calculator.cli.fit_similarity import embedding_of_portrait
-from embedding_calculator.evaluation.similarity import cross_validate
 from embedding_calculator.imaging.align import ARCFACE_112, cut
 from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.imaging.picture import Raster
@@ -71,27 +70,6 @@ def test_a_crop_from_a_coarse_decode_is_that_of_the_full_one(shared: Path, analy
     full = cut(Whole(picture.raster(1.0)), ARCFACE_112, boxes, landmarks)[0].astype(float)
     assert np.abs(coarse - full).mean() < 1.5
     assert np.corrcoef(coarse.ravel(), full.ravel())[0, 1] > 0.998
-
-
-@pytest.mark.performance
-def test_lfw(shared: Path, analyzer: FaceAnalyzer) -> None:
-    with (shared / "data/lfw/pairs.csv").open(newline="") as file:
-        pairs = list(csv.DictReader(file))
-    names = sorted({pair[column] for pair in pairs for column in ("image_a", "image_b")})
-    embeddings = {name: embedding(analyzer, shared / "data/lfw/images" / name) for name in names}
-    first, second = (np.stack([embeddings[pair[column]] for pair in pairs]) for column in ("image_a", "image_b"))
-    same = np.array([pair["same"] == "1" for pair in pairs])
-    distances = np.linalg.norm(first - second, axis=1).astype(float)
-
-    report = cross_validate(distances, same)
-    told = np.array([analyzer.similarity(one, other) for one, other in zip(first, second, strict=True)])
-    accuracy = float(((told > 0.5) == same).mean())
-    accepted = float((distances[same] < np.quantile(distances[~same], 0.01)).mean())
-    print(f"{report}, accuracy at 0.5 {accuracy:.4f}, true accepts at 1 % false ones {accepted:.4f}")
-    assert accuracy >= 0.993
-    assert report.accuracy >= 0.993
-    assert report.calibration_error < 0.02
-    assert accepted >= 0.99
 
 
 def test_fit_similarity_prints_what_the_catalogue_takes(shared: Path, tmp_path: Path) -> None:
