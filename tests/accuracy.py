@@ -1,8 +1,12 @@
-"""Measures of accuracy against annotated boxes, for tests and benchmarks."""
+"""Measures of accuracy against annotated boxes, for tests and benchmarks.
+
+python tests/accuracy.py FOLDER DETECTOR... compares detectors by them.
+"""
 
 from __future__ import annotations
 
 import csv
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from embedding_calculator.arrays import Floats
+from embedding_calculator.library import FaceAnalyzer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,24 @@ def score_boxes(photos: Iterable[tuple[Floats, Floats]], overlap: float, min_wid
         hits += int((matters & ~free).sum())
         misses += int((matters & free).sum())
     return Score(hits, misses, false)
+
+
+def main(folder: Path, *detectors: str) -> None:
+    """Print recall and precision of detectors on a folder with boxes.csv and images/, as lines of a Markdown table."""
+    annotated = read_boxes(folder / "boxes.csv")
+    edges = ("x_min", "y_min", "x_max", "y_max")
+    for detector in detectors:
+        analyzer = FaceAnalyzer(face_detection_plugin=detector, extra_plugins=())
+        pairs = []
+        for name, boxes in annotated.items():
+            faces = sorted(
+                analyzer.find_faces(folder / "images" / name, plugins=()), key=lambda face: -face.box.probability
+            )
+            found = np.array([[getattr(face.box, edge) for edge in edges] for face in faces], np.float32)
+            pairs.append((boxes, found.reshape(-1, 4)))
+        score = score_boxes(pairs, overlap=0.4, min_width=24)
+        print(f"| `{detector}` | {score.recall:.3f} | {score.precision:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

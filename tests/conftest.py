@@ -67,9 +67,7 @@ def service() -> Iterator[str]:
 @contextmanager
 def run_service(**environment: str) -> Iterator[str]:
     """``with run_service(NAME=value) as url``: the command ``serve`` on a free port, with these variables."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     variables = {**os.environ, "ML_PORT": str(port), "ML_HOST": "127.0.0.1", **environment}
     with TemporaryFile() as log:
@@ -81,6 +79,13 @@ def run_service(**environment: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
