@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
 def test_every_shell_and_python_block_runs(page: Path, folder: Path, service: str) -> None:
     """In the order of the page, in one folder, as somebody would who reads it from top to bottom."""
     for block in blocks(page):
-        assert block.language in {"bash", "python", "json", "toml", "text"}, f"{block} is in a language that nobody runs"
+        assert block.language in {"bash", "python", "json", "toml", "text"}, f"{block} is in a language nobody runs"
         if block.language in {"bash", "python"} and not block.excused:
             run(block, folder, service)
 
@@ -83,7 +83,9 @@ def run(block: Block, folder: Path, service: str) -> None:
         serve(code.replace("8080", port), folder, environment | {"ML_PORT": port})
         return
     command = [sys.executable, "-c", code] if block.language == "python" else ["bash", "-euo", "pipefail", "-c", code]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     assert not re.search(r'"message": ?"\d{3} ', done.stdout), f"{block}: the service refused it: {done.stdout}"
 
@@ -152,7 +154,7 @@ def test_every_route_is_told() -> None:
     page = (ROOT / "docs/http-api.md").read_text()
     for route in router.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods:
+            for method in route.methods or ():
                 assert f"### {method} {route.path}\n" in page
     assert "`/apidocs`" in page
     assert "`/frs-core-api.json`" in page
