@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -23,33 +23,12 @@ from skimage.data import astronaut
 from conftest import free_port, wait_until_ready
 from embedding_calculator.http.routes import router
 from embedding_calculator.settings import Settings
+from pages import FENCE, ROOT, Block, blocks
 
-ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_REASON = re.compile(r"<!-- not run: \S.*-->\n$")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    page: Path
-    line: int
-    language: str
-    code: str
-    excused: bool
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text(encoding="utf-8")
-    for fence in _FENCE.finditer(text):
-        line = text.count("\n", 0, fence.start()) + 1
-        yield Block(page, line, fence[1], fence[2], bool(_REASON.search(text, 0, fence.start())))
 
 
 @pytest.fixture
@@ -70,7 +49,9 @@ def folder(tmp_path: Path) -> Path:
 def test_every_shell_and_python_block_runs(page: Path, folder: Path, service: str) -> None:
     """In the order of the page, in one folder, as somebody would who reads it from top to bottom."""
     for block in blocks(page):
-        assert block.language in {"bash", "python", "json", "toml", "text"}, f"{block} is in a language that nobody runs"
+        assert block.language in {"bash", "python", "json", "toml", "text"}, (
+            f"{block} is in a language that nobody runs"
+        )
         if block.language in {"bash", "python"} and not block.excused:
             run(block, folder, service)
 
@@ -83,7 +64,9 @@ def run(block: Block, folder: Path, service: str) -> None:
         serve(code.replace("8080", port), folder, environment | {"ML_PORT": port})
         return
     command = [sys.executable, "-c", code] if block.language == "python" else ["bash", "-euo", "pipefail", "-c", code]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     assert not re.search(r'"message": ?"\d{3} ', done.stdout), f"{block}: the service refused it: {done.stdout}"
 
@@ -137,7 +120,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    headings = _HEADING.findall(_FENCE.sub("", page.read_text(encoding="utf-8")))
+    headings = _HEADING.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -152,7 +135,7 @@ def test_every_route_is_told() -> None:
     page = (ROOT / "docs/http-api.md").read_text()
     for route in router.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods:
+            for method in route.methods or ():
                 assert f"### {method} {route.path}\n" in page
     assert "`/apidocs`" in page
     assert "`/frs-core-api.json`" in page
@@ -162,6 +145,14 @@ def test_every_setting_is_told() -> None:
     page = (ROOT / "docs/configuration.md").read_text()
     for name in Settings.model_fields:
         assert f"| `{name.upper()}` |" in page
+
+
+def test_every_dependency_has_its_reason() -> None:
+    page = (ROOT / "docs/dependencies.md").read_text()
+    told = set(re.findall(r"[\w.-]+", " ".join(re.findall(r"^\| (.+?) \|", page, re.MULTILINE))))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in itertools.chain(project["dependencies"], *project["optional-dependencies"].values()):
+        assert re.split(r"[^\w.-]", requirement)[0] in told
 
 
 def test_generated_parts_are_current() -> None:
