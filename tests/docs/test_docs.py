@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -23,33 +23,12 @@ from skimage.data import astronaut
 from conftest import free_port, wait_until_ready
 from embedding_calculator.http.routes import router
 from embedding_calculator.settings import Settings
+from pages import FENCE, ROOT, Block, blocks
 
-ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_REASON = re.compile(r"<!-- not run: \S.*-->\n$")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    page: Path
-    line: int
-    language: str
-    code: str
-    excused: bool
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text(encoding="utf-8")
-    for fence in _FENCE.finditer(text):
-        line = text.count("\n", 0, fence.start()) + 1
-        yield Block(page, line, fence[1], fence[2], bool(_REASON.search(text, 0, fence.start())))
 
 
 @pytest.fixture
@@ -139,7 +118,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    headings = _HEADING.findall(_FENCE.sub("", page.read_text(encoding="utf-8")))
+    headings = _HEADING.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -164,6 +143,14 @@ def test_every_setting_is_told() -> None:
     page = (ROOT / "docs/configuration.md").read_text()
     for name in Settings.model_fields:
         assert f"| `{name.upper()}` |" in page
+
+
+def test_every_dependency_has_its_reason() -> None:
+    page = (ROOT / "docs/dependencies.md").read_text()
+    told = set(re.findall(r"[\w.-]+", " ".join(re.findall(r"^\| (.+?) \|", page, re.MULTILINE))))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in itertools.chain(project["dependencies"], *project["optional-dependencies"].values()):
+        assert re.split(r"[^\w.-]", requirement)[0] in told
 
 
 def test_generated_parts_are_current() -> None:
