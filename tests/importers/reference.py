@@ -115,3 +115,66 @@ def _inception_resnet_v1(image: Any, training: Any) -> Any:  # noqa: PLR0915 -- 
     kept = v1.cond(training, lambda: tf.nn.dropout(net, 0.2), lambda: tf.identity(net))
     linear = tf.matmul(kept, made("last_linear.weight", (512, 1792)).T)
     return tf.squeeze(_normalised(linear[:, None, None], "last_bn", training), [1, 2])
+
+
+def rude_carnie(folder: Path, classes: int) -> tuple[Path, Path, Callable[[Floats], Floats]]:
+    """Inception-v3 by TensorFlow-Slim with rude-carnie's head: its checkpoint's two files, and what it answers."""
+    from tf_slim import arg_scope
+    from tf_slim.layers import conv2d
+    from tf_slim.nets.inception_v3 import inception_v3_base
+
+    with tf.Graph().as_default(), v1.Session() as session:
+        picture = v1.placeholder(tf.float32, (None, None, None, 3))
+        with arg_scope([conv2d], normalizer_fn=_slim_normalised):
+            net, _ = inception_v3_base(picture)
+        weights = v1.get_variable("output/weights", [2048, classes])
+        biases = v1.get_variable("output/biases", [classes])
+        answer = tf.nn.softmax(tf.matmul(tf.reduce_mean(net, [1, 2]), weights) + biases)
+        for variable in v1.global_variables():
+            variable.load(_made_variable(variable.op.name, tuple(variable.shape)), session)
+        v1.train.Saver().save(session, str(folder / "checkpoint"), global_step=14999)
+        frozen = v1.graph_util.convert_variables_to_constants(session, session.graph_def, [answer.op.name])
+    index = folder / "checkpoint-14999.index"
+    data = folder / "checkpoint-14999.data-00000-of-00001"
+    return index, data, lambda batch: run(frozen, picture.name, answer.name, batch)
+
+
+def _slim_normalised(value: Any) -> Any:
+    # Slim's own needs a Keras of long ago.
+    with v1.variable_scope(None, "BatchNorm"):
+        channels = value.shape[-1:]
+        beta, mean, variance = (v1.get_variable(name, channels) for name in ("beta", "moving_mean", "moving_variance"))
+        return v1.nn.fused_batch_norm(value, tf.ones(channels), beta, mean, variance, epsilon=0.001, is_training=False)[0]
+
+
+def _made_variable(name: str, shape: tuple[int, ...]) -> Floats:
+    if len(shape) > 1:
+        return made(name, shape, fan_in=int(np.prod(shape[:-1])))
+    return made(name.replace("moving_variance", "running_var"), shape)
+
+
+def run(graph: Any, image: str, output: str, batch: Floats, **flags: bool) -> Floats:
+    """What TensorFlow answers to ``(N, 3, H, W)``."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        tf.import_graph_def(graph, name="")
+        given = {image: batch.transpose(0, 2, 3, 1), **{f"{name}:0": value for name, value in flags.items()}}
+        answer: Floats = session.run(output, given)
+    return answer
+
+
+def keras_mask(folder: Path) -> Callable[[Floats], Floats]:
+    """A SavedModel of Inception-v3 cut after its seventh mixed layer, with a small head, and what it answers."""
+    import keras
+
+    base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(100, 100, 3))
+    value = keras.layers.GlobalAveragePooling2D()(base.get_layer("mixed7").output)
+    value = keras.layers.Dropout(0.5)(keras.layers.Dense(128, activation="relu")(value))
+    model = keras.Model(base.input, keras.layers.Dense(3, activation="softmax")(value))
+    model.set_weights(
+        [
+            _made_variable(f"{number}/{weight.name.replace('moving_variance', 'running_var')}", tuple(weight.shape))
+            for number, weight in enumerate(model.weights)
+        ]
+    )
+    model.export(folder, verbose=False)
+    return lambda batch: np.asarray(model(batch.transpose(0, 2, 3, 1), training=False))
