@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint format bench clean
+.PHONY: run test test-importers lint format bench clean
 
 run: $(VENV)/.run
 	@$(BIN)/embedding-calculator models pull
@@ -14,6 +14,10 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	@$(BIN)/embedding-calculator models pull
 	$(BIN)/python -m pytest
+
+# Importers of TensorFlow's formats against TensorFlow itself: a large download, so not part of `make test`.
+test-importers: $(VENV)-importers/.ready
+	$(VENV)-importers/bin/python -m pytest tests/unit/test_tensorflow_importers.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -28,7 +32,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-importers build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -44,3 +48,10 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@echo "Installing into $(VENV), with what tests and checks need ..."
 	$(INSTALL) --editable '.[test,lint]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)-importers/.ready: pyproject.toml
+	@echo "Installing into $(VENV)-importers, with TensorFlow ..."
+	$(PYTHON) -m venv $(VENV)-importers
+	$(VENV)-importers/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[test,test-importers,import-tensorflow]'
+	@touch $@

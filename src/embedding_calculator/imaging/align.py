@@ -96,7 +96,8 @@ class BoxCrop:
         factors = np.where(sides > 0, self.size / np.where(sides > 0, sides, 1), 0)
         maps = np.zeros((len(boxes), 2, 3))
         maps[:, [0, 1], [0, 1]] = factors
-        maps[:, :, 2] = -factors * edges[:, :2]
+        # The edge of a pixel lies half a pixel before its centre, here and there.
+        maps[:, :, 2] = factors * (0.5 - edges[:, :2]) - 0.5
         return maps
 
 

@@ -8,9 +8,10 @@ from embedding_calculator.arrays import Floats, Pixels
 
 
 def prewhitened(crops: Pixels) -> Floats:
-    """``(N, H, W, 3)`` uint8 RGB to ``(N, 3, H, W)`` float32: each face with mean 0 and deviation 1 over all its values.
+    """``(N, H, W, 3)`` uint8 RGB to ``(N, 3, H, W)`` float32: each face with mean 0 and deviation 1.
 
-    A face of one colour is not blown up: the deviation counts as 1 / sqrt(3HW) at least, of pixels from 0 to 1.
+    Mean and deviation are over all its pixels and colours. A face of one colour is not blown up: the deviation counts
+    as 1 / sqrt(3HW) at least, of pixels from 0 to 1.
     """
     planes = crops.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
     over = (1, 2, 3)

@@ -59,7 +59,7 @@ class _Layers:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
-    def convolution(  # noqa: PLR0913 -- a convolution has as many properties
+    def convolution(
         self,
         value: str,
         name: str,
@@ -88,8 +88,8 @@ class _Layers:
         )
 
     def relu6(self, value: str) -> str:
-        lowest = self.graph.constant("zero", np.float32(0))
-        highest = self.graph.constant("six", np.float32(6))
+        lowest = self.graph.constant("zero", np.array(0, np.float32))
+        highest = self.graph.constant("six", np.array(6, np.float32))
         return self.graph.node("Clip", value, lowest, highest)
 
     def flat_mean(self, value: str) -> str:
@@ -120,9 +120,7 @@ def _resnet18_v1(layers: _Layers, value: str, classes: int) -> str:
         for block, stride in enumerate((first_stride, 1)):
             name = f"features.{stage}.{block}"
             inner = layers.convolution(value, f"{name}.body.0", f"{name}.body.1", (channels, after), 3, stride)
-            inner = layers.convolution(
-                node("Relu", inner), f"{name}.body.3", f"{name}.body.4", (after, after), 3
-            )
+            inner = layers.convolution(node("Relu", inner), f"{name}.body.3", f"{name}.body.4", (after, after), 3)
             if channels != after:
                 down = f"{name}.downsample"
                 value = layers.convolution(value, f"{down}.0", f"{down}.1", (channels, after), 1, stride)

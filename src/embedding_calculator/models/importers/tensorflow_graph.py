@@ -11,16 +11,18 @@ from embedding_calculator.errors import ModelError
 
 _OPSET = 17
 
-_KNOWN = frozenset(
-    """
-    Add AddN AddV2 AvgPool BatchNormWithGlobalNormalization BiasAdd Concat ConcatV2 Const Conv2D Conv2DBackpropInput
-    DepthwiseConv2dNative Div Elu ExpandDims Flatten FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Identity IdentityN
-    LeakyRelu LogSoftmax MatMul Max MaxPool Maximum Mean Min Minimum Mul Neg NoOp Pack Pad PadV2 Placeholder
-    PlaceholderWithDefault Pow Prod RealDiv Relu Relu6 Reshape Rsqrt Shape Sigmoid Slice Softmax Sqrt Square
-    SquaredDifference Squeeze StopGradient StridedSlice Sub Sum Tanh Transpose
-    """.split()
-)
-"""Operators that networks for faces are made of. Whatever touches files, devices or other programs is not among them."""
+# fmt: off
+_KNOWN = {
+    "Add", "AddN", "AddV2", "AvgPool", "BatchNormWithGlobalNormalization", "BiasAdd", "Cast", "Concat", "ConcatV2",
+    "Const", "Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "Div", "Elu", "ExpandDims", "FusedBatchNorm",
+    "FusedBatchNormV2", "FusedBatchNormV3", "Identity", "IdentityN", "LeakyRelu", "LogSoftmax", "MatMul", "Max",
+    "MaxPool", "Maximum", "Mean", "Min", "Minimum", "Mul", "Neg", "NoOp", "Pack", "Pad", "PadV2", "Placeholder",
+    "PlaceholderWithDefault", "Pow", "Prod", "RealDiv", "Relu", "Relu6", "Reshape", "Rsqrt", "Shape", "Sigmoid",
+    "Slice", "Softmax", "Sqrt", "Square", "SquaredDifference", "Squeeze", "StopGradient", "StridedSlice", "Sub",
+    "Sum", "Tanh", "Transpose",
+}
+"""Operators that networks for faces are made of; nothing that touches files, devices or other programs."""
+# fmt: on
 
 
 def tensorflow() -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ def made(name: str, shape: tuple[int, ...], fan_in: int | None = None) -> Floats
 
 
 def facenet() -> Any:
-    """FaceNet's Inception-ResNet-v1 as a frozen graph: a queue of pictures before it, batch norm as ``phase_train`` says.
+    """FaceNet's Inception-ResNet-v1 as a frozen graph, fed by a queue, batch norm as ``phase_train`` says.
 
     Weights are those that the tests of the PyTorch importer make, so both must give the same embeddings.
     """
@@ -45,7 +44,7 @@ def facenet() -> Any:
     return graph.as_graph_def()
 
 
-def _normalised(value: Any, name: str, training: Any, affine: bool = True) -> Any:
+def _normalised(value: Any, name: str, training: Any) -> Any:
     channels = value.shape[-1]
     scale, shift, mean, variance = (
         made(f"{name}.{part}", (channels,)) for part in ("weight", "bias", "running_mean", "running_var")
@@ -63,7 +62,7 @@ def _normalised(value: Any, name: str, training: Any, affine: bool = True) -> An
     return v1.cond(training, learn, infer)
 
 
-def _inception_resnet_v1(image: Any, training: Any) -> Any:  # noqa: PLR0915 -- one network
+def _inception_resnet_v1(image: Any, training: Any) -> Any:
     def conv(value: Any, name: str, out: int, kernel: Any = 1, stride: int = 1, padding: str = "SAME") -> Any:
         high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
         weight = made(f"{name}.conv.weight", (out, value.shape[-1], high, wide)).transpose(2, 3, 1, 0)
@@ -144,7 +143,9 @@ def _slim_normalised(value: Any) -> Any:
     with v1.variable_scope(None, "BatchNorm"):
         channels = value.shape[-1:]
         beta, mean, variance = (v1.get_variable(name, channels) for name in ("beta", "moving_mean", "moving_variance"))
-        return v1.nn.fused_batch_norm(value, tf.ones(channels), beta, mean, variance, epsilon=0.001, is_training=False)[0]
+        return v1.nn.fused_batch_norm(value, tf.ones(channels), beta, mean, variance, epsilon=0.001, is_training=False)[
+            0
+        ]
 
 
 def _made_variable(name: str, shape: tuple[int, ...]) -> Floats:
