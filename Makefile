@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint format bench docs clean
+.PHONY: run test test-importers lint format bench docs clean
 
 run: $(VENV)/.run
 	@$(BIN)/embedding-calculator models pull
@@ -15,6 +15,10 @@ test: $(VENV)/.dev
 	@$(BIN)/embedding-calculator models pull
 	@$(BIN)/embedding-calculator models pull facenet.FaceDetector
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# Importers of TensorFlow's formats against TensorFlow itself: a large download, so not part of `make test`.
+test-importers: $(VENV)-importers/.ready
+	$(VENV)-importers/bin/python -m pytest tests/unit/test_tensorflow_importers.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -33,7 +37,7 @@ docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-importers build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -49,3 +53,10 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@echo "Installing into $(VENV), with what tests and checks need ..."
 	$(INSTALL) --editable '.[test,lint,docs]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)-importers/.ready: pyproject.toml
+	@echo "Installing into $(VENV)-importers, with TensorFlow ..."
+	$(PYTHON) -m venv $(VENV)-importers
+	$(VENV)-importers/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[test,test-importers,import-tensorflow]'
+	@touch $@

@@ -7,7 +7,7 @@ import http.server
 import io
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,3 +167,26 @@ def entry_of(folder: Path, text: str) -> Entry:
     folder.mkdir(exist_ok=True)
     (folder / "tiny.toml").write_text(text)
     return Catalog.load(packaged=folder).entry("tiny")
+
+
+def republished(entry: Entry, contents: Mapping[str, bytes], publisher: Publisher) -> Entry:
+    """An entry of the catalogue as it is, but ``contents`` (by the address the entry names) come from ``publisher``."""
+    here = {url: publisher.publish(f"/{number}", Page(contents[url])) for number, url in enumerate(contents)}
+    files = {
+        key: spec.model_copy(
+            update={
+                "parts": tuple(
+                    part.model_copy(
+                        update={
+                            "sources": tuple(
+                                source.model_copy(update={"url": here[str(source.url)]}) for source in part.sources
+                            )
+                        }
+                    )
+                    for part in spec.parts
+                )
+            }
+        )
+        for key, spec in entry.files.items()
+    }
+    return entry.model_copy(update={"files": files})

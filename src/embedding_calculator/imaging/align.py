@@ -80,6 +80,27 @@ ARCFACE_112 = SimilarityCrop(
 """The alignment that ArcFace (https://arxiv.org/abs/1801.07698) and most recognisers since were trained with."""
 
 
+@dataclass(frozen=True, slots=True)
+class BoxCrop:
+    """The box itself, upright, squeezed to ``size`` (width, height in pixels) whatever its shape.
+
+    The box's edges are cut to whole pixels first, as a slice of the picture has them; its landmarks do not matter.
+    """
+
+    size: tuple[int, int]
+
+    def matrices(self, boxes: Floats, landmarks: Floats) -> Matrices:  # noqa: ARG002 - the box says it all
+        """Affine maps, whole-picture to crop coordinates: ``(N, 4)``, ``(N, 5, 2)`` -> ``(N, 2, 3)``."""
+        edges = np.trunc(boxes.astype(np.float64))
+        sides = edges[:, 2:] - edges[:, :2]
+        factors = np.where(sides > 0, self.size / np.where(sides > 0, sides, 1), 0)
+        maps = np.zeros((len(boxes), 2, 3))
+        maps[:, [0, 1], [0, 1]] = factors
+        # The edge of a pixel lies half a pixel before its centre, here and there.
+        maps[:, :, 2] = factors * (0.5 - edges[:, :2]) - 0.5
+        return maps
+
+
 def cut(picture: Picture, crop: Crop, boxes: Floats, landmarks: Floats) -> Pixels:
     """Every face's crop, ``(N, H, W, 3)`` uint8 RGB, from pixels no finer than needed; outside the picture is black.
 

@@ -26,8 +26,8 @@ class InputSpec:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
-    def tensor(self, crops: Pixels) -> Floats:
-        """``(N, H, W, 3)`` uint8 RGB to the network's ``(N, 3, H, W)`` float32."""
+    def tensor(self, crops: Pixels | Floats) -> Floats:
+        """``(N, H, W, 3)`` RGB, 0..255, uint8 or float32, to the network's ``(N, 3, H, W)`` float32."""
         planes = crops[..., ::-1] if self.colour == "bgr" else crops
         tensor = np.ascontiguousarray(planes.transpose(0, 3, 1, 2), dtype=np.float32)
         if any(self.mean):
