@@ -16,11 +16,13 @@ from typing import Any
 
 import httpx
 import pytest
+import typer
 from fastapi.routing import APIRoute
 from PIL import Image
 from skimage.data import astronaut
 
 from conftest import free_port, wait_until_ready
+from embedding_calculator.cli import app as commands
 from embedding_calculator.http.routes import router
 from embedding_calculator.settings import Settings
 from pages import FENCE, ROOT, Block, blocks
@@ -80,6 +82,21 @@ def serve(code: str, folder: Path, environment: dict[str, str]) -> None:
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(30)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_exists(page: Path) -> None:
+    """Those in blocks that are not run, too."""
+    for block in blocks(page):
+        code = block.code.replace("\\\n", " ") if block.language == "bash" else ""
+        for words in re.findall(r"^[^#\n]*?\bembedding-calculator +([^#|\n]+)", code, re.MULTILINE):
+            command: Any = typer.main.get_command(commands)
+            for word in words.split():
+                if word.startswith("--"):
+                    assert word in {name for one in command.params for name in one.opts}, f"{block}: {words}"
+                elif hasattr(command, "commands"):
+                    assert word in command.commands, f"{block}: {words}"
+                    command = command.commands[word]
 
 
 @pytest.mark.integration
