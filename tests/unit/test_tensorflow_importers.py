@@ -133,6 +133,25 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         saved_model.convert([tmp_path / "mask.zip"], tmp_path / "network.onnx")
 
 
+def test_a_saved_program_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    class Program(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 3), tf.float32)])  # type: ignore[untyped-decorator]
+        def serve(self, picture: object) -> object:
+            tf.io.write_file(str(tmp_path / "written"), "by the model")
+            return tf.nn.relu(picture)
+
+    program = Program()
+    tf.saved_model.save(program, str(tmp_path / "program"), signatures=program.serve)
+    with zipfile.ZipFile(tmp_path / "mask.zip", "w") as archive:
+        for path in (tmp_path / "program").rglob("*"):
+            archive.write(path, path.relative_to(tmp_path))
+    with pytest.raises(ModelError, match=r"operator WriteFile .* is not supported"):
+        saved_model.convert([tmp_path / "mask.zip"], tmp_path / "network.onnx")
+    assert not (tmp_path / "written").exists()
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     import tensorflow as tf
 

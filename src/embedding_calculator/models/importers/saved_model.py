@@ -9,10 +9,24 @@ from pathlib import Path, PurePosixPath
 
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models.archive import extract_member
-from embedding_calculator.models.importers.tensorflow_graph import tensorflow, write
+from embedding_calculator.models.importers.tensorflow_graph import refuse_unknown, tensorflow, write
 
 _GRAPH = "saved_model.pb"
 _MOST_BYTES = 1 << 30
+
+
+# fmt: off
+_OF_KERAS = {
+    # Weights, and how they are loaded and saved.
+    "AssignVariableOp", "DisableCopyOnRead", "MergeV2Checkpoints", "ReadVariableOp", "RestoreV2", "SaveV2", "Select",
+    "ShardedFilename", "StaticRegexFullMatch", "StringJoin", "VarHandleOp", "VarIsInitializedOp",
+    # Functions, and what they have for training: moving averages, dropout, regularisation.
+    "AssignAddVariableOp", "AssignSubVariableOp", "Fill", "Greater", "GreaterEqual", "If", "L2Loss", "Less",
+    "LogicalAnd", "PartitionedCall", "RandomUniform", "Range", "Rank", "SelectV2", "StatefulPartitionedCall",
+    "StatelessIf", "ZerosLike",
+}
+"""What else a file that Keras saved has. TensorFlow warns that a SavedModel is a program, so no more is loaded."""
+# fmt: on
 
 
 def convert(parts: Sequence[Path], target: Path, *, signature: str = "serving_default") -> None:
@@ -28,6 +42,7 @@ def convert(parts: Sequence[Path], target: Path, *, signature: str = "serving_de
     (part,) = parts
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         _unpack(part, Path(folder))
+        _refuse_programs(Path(folder) / _GRAPH, part.name)
         try:
             loaded = tf.saved_model.load(folder, tags=["serve"])
             function = loaded.signatures[signature]
@@ -41,6 +56,22 @@ def convert(parts: Sequence[Path], target: Path, *, signature: str = "serving_de
                 f"{part.name} has {len(frozen.inputs)} inputs and {len(frozen.outputs)} outputs; one of each is needed"
             )
         write(frozen.graph.as_graph_def(), frozen.inputs[0].name, frozen.outputs[0].name, target)
+
+
+def _refuse_programs(graph: Path, name: str) -> None:
+    """Look through the whole file before TensorFlow loads it, functions that are never called included."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved = SavedModel()
+    try:
+        saved.ParseFromString(graph.read_bytes())
+    except DecodeError as error:
+        raise ModelError(f"{name} holds no usable SavedModel: {error}. Fetch it again.") from error
+    for meta in saved.meta_graphs:
+        refuse_unknown(meta.graph_def.node, _OF_KERAS)
+        for function in meta.graph_def.library.function:
+            refuse_unknown(function.node_def, _OF_KERAS)
 
 
 def _unpack(part: Path, folder: Path) -> None:

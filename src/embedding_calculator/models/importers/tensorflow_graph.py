@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def tensorflow() -> Any:
     return tensorflow
 
 
+def refuse_unknown(nodes: Iterable[Any], also: Container[str] = ()) -> None:
+    """Raise a ModelError that names the first operator which networks for faces do not need and is not in ``also``."""
+    for node in nodes:
+        if node.op not in _KNOWN and node.op not in also:
+            raise ModelError(f"TensorFlow operator {node.op} (node {node.name!r}) is not supported")
+
+
 def write(graph: Any, image: str, output: str, target: Path) -> None:
     """Translate a frozen ``GraphDef`` to float32 ONNX.
 
@@ -48,9 +56,7 @@ def write(graph: Any, image: str, output: str, target: Path) -> None:
     Raises:
         ModelError: the graph has an operator that no network for faces needs; the text names it.
     """
-    for node in graph.node:
-        if node.op not in _KNOWN:
-            raise ModelError(f"TensorFlow operator {node.op} (node {node.name!r}) is not supported")
+    refuse_unknown(graph.node)
     import tf2onnx
 
     model, _ = tf2onnx.convert.from_graph_def(
