@@ -16,12 +16,13 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from embedding_calculator.errors import ConfigurationError
-from embedding_calculator.models.spec import Commercial, InputSpec, Verified
+from embedding_calculator.models.spec import Commercial, InputSpec, Traits, Verified
 
 PACKAGED = Path(__file__).parent / "catalog"
 
@@ -92,19 +93,21 @@ class Entry(_Table):
     verified: Verified = "architecture"
     homepage: str = ""
     input: InputSpec
+    runtime: Traits = Field(default_factory=Traits)
     parameters: _Frozen[Any] = Field(default_factory=lambda: MappingProxyType({}))
     files: Annotated[_Frozen[FileSpec], Field(min_length=1)]
     folder: Path | None = None
 
-    @field_validator("input", mode="before")
+    @field_validator("input", "runtime", mode="before")
     @classmethod
-    def _known_keys(cls, value: object) -> object:
+    def _known_keys(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, dict):
             return value
-        known = {field.name for field in dataclasses.fields(InputSpec)}
+        kind = InputSpec if info.field_name == "input" else Traits
+        known = {field.name for field in dataclasses.fields(kind)}
         if unknown := sorted(set(value) - known):
             raise ValueError(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
-        return {"size": None} | value
+        return value
 
     @model_validator(mode="after")
     def _verified_by_hash(self) -> Entry:
