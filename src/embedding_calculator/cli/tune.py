@@ -51,10 +51,10 @@ def tune(
     ]
     table, chosen = _table(callers), {}
     for entry, file, manifest in track(files, "measuring", console=Console(stderr=True), transient=True):
-        batch = _batch(entry, manifest)
-        rates = measure(runtime, store.path(entry, file), runtime.candidates(entry.runtime, threads), batch)
+        traits, batch = entry.files[file].runtime, _batch(entry, manifest)
+        rates = measure(runtime, store.path(entry, file), runtime.candidates(traits, threads), batch)
         chosen[manifest.sha256] = max(rates, key=lambda plan: rates[plan])
-        _add_rows(table, f"{entry.name} {file}", batch, rates, runtime.plan(entry.runtime, manifest.sha256))
+        _add_rows(table, f"{entry.name} {file}", batch, rates, runtime.plan(traits, manifest.sha256))
     Console().print(table)
     if not dry_run:
         try:

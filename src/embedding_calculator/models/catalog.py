@@ -16,7 +16,6 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -33,6 +32,14 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _only_fields_of(kind: type[InputSpec | Traits], value: object) -> object:
+    if isinstance(value, dict):
+        known = {field.name for field in dataclasses.fields(kind)}
+        if unknown := sorted(set(value) - known):
+            raise ValueError(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    return value
 
 
 class Source(_Table):
@@ -76,6 +83,12 @@ class FileSpec(BaseModel):
 
     importer: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+    runtime: Traits = Field(default_factory=Traits)
+
+    @field_validator("runtime", mode="before")
+    @classmethod
+    def _known_keys(cls, value: object) -> object:
+        return _only_fields_of(Traits, value)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -93,21 +106,14 @@ class Entry(_Table):
     verified: Verified = "architecture"
     homepage: str = ""
     input: InputSpec
-    runtime: Traits = Field(default_factory=Traits)
     parameters: _Frozen[Any] = Field(default_factory=lambda: MappingProxyType({}))
     files: Annotated[_Frozen[FileSpec], Field(min_length=1)]
     folder: Path | None = None
 
-    @field_validator("input", "runtime", mode="before")
+    @field_validator("input", mode="before")
     @classmethod
-    def _known_keys(cls, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, dict):
-            return value
-        kind = InputSpec if info.field_name == "input" else Traits
-        known = {field.name for field in dataclasses.fields(kind)}
-        if unknown := sorted(set(value) - known):
-            raise ValueError(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
-        return value
+    def _known_keys(cls, value: object) -> object:
+        return _only_fields_of(InputSpec, value)
 
     @model_validator(mode="after")
     def _verified_by_hash(self) -> Entry:
