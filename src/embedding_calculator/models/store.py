@@ -115,7 +115,9 @@ class Store:
         runtime = runtime or Runtime()
         paths = {file: self.path(entry, file) for file in entry.files}
         hashes = {file: manifest.sha256 for file, manifest in self.manifests(entry).items()}
-        networks = {file: runtime.open(path, entry.files[file].runtime, hashes.get(file)) for file, path in paths.items()}
+        networks = {
+            file: runtime.open(path, entry.files[file].runtime, hashes.get(file)) for file, path in paths.items()
+        }
         running = {file: network.running for file, network in networks.items()}
         return Model(entry.name, entry.input, entry.parameters, networks, running)
 
