@@ -28,6 +28,10 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 def _lenient_bool(value: Any) -> Any:
     """``true`` and ``1`` in any case are true, everything else is false, as the original read them."""
     return value.strip().lower() in {"true", "1"} if isinstance(value, str) else value
@@ -113,6 +117,25 @@ class Settings(BaseSettings):
     )
     max_image_pixels: int = Field(
         178_956_970, ge=1, description="Most pixels a picture may declare; larger ones are refused before decoding."
+    )
+
+    gpu_idx: int | None = Field(
+        None,
+        description="Index of the GPU to compute on (CUDA by `onnxruntime-gpu`; CoreML on a Mac), or a start-up error "
+        "where it cannot be used. Empty or below 0: the processor.",
+    )
+    gpu_memory_limit_mb: int | None = Field(
+        None, ge=1, description="Most memory, in MiB, that each network may take of the GPU; empty: no limit."
+    )
+    intel_optimization: Flag | None = Field(
+        None,
+        description="`true`: every network runs on OpenVINO, or start-up fails; anything else: none does. Empty: each "
+        "network runs on the engine that suits it and the processor, as measured by `tune` or on other machines.",
+    )
+    inference_precision: Annotated[Literal["auto", "f32"], BeforeValidator(_lower)] = Field(
+        "auto",
+        description="`auto` multiplies in bf16 where the processor can and a network's answers do not suffer from it; "
+        "`f32` never does.",
     )
 
     models_dir: Path = Field(

@@ -81,6 +81,7 @@ def test_status(client: TestClient) -> None:
             "mask": "fake.FakeMask",
         },
         "models": ["fake.FaceDetector", "fake.Calculator@small", "fake.Calculator@negative"],
+        "engines": {},
     }
 
 

@@ -12,6 +12,8 @@ from embedding_calculator.engine.choices import Choices
 from embedding_calculator.errors import ConfigurationError, ModelError
 from embedding_calculator.imaging.picture import ArrayPicture
 from embedding_calculator.models.catalog import Catalog, Entry
+from embedding_calculator.models.runtime import Runtime, Wishes
+from embedding_calculator.models.runtime.tuning import read_tuning, tuning_file
 from embedding_calculator.models.store import State, Store
 from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin
 from embedding_calculator.plugins.registry import Configured, PluginName, Registry
@@ -61,6 +63,23 @@ def configured_entries(settings: Settings, catalog: Catalog) -> list[Entry]:
     return list({entry.name: entry for entry in entries if entry}.values())
 
 
+def runtime_of(settings: Settings) -> Runtime:
+    """The engines that these settings ask for, chosen by what ``tune`` measured where they leave a choice.
+
+    Raises:
+        ConfigurationError: a GPU or OpenVINO is insisted on and cannot be used.
+    """
+    limit = settings.gpu_memory_limit_mb
+    wishes = Wishes(
+        callers=settings.uwsgi_threads,
+        gpu=settings.gpu_idx,
+        gpu_memory_limit=limit and limit * 2**20,
+        openvino=settings.intel_optimization,
+        precision=settings.inference_precision,
+    )
+    return Runtime(wishes, read_tuning(tuning_file(settings.models_dir)))
+
+
 def require_models(settings: Settings) -> None:
     """Make sure that everything these settings name exists and that its models are in the store.
 
@@ -84,13 +103,14 @@ def build(settings: Settings) -> Choices:
     """Open everything that the settings name, each model once, and run it, so that the first request finds it warm.
 
     Raises:
-        ConfigurationError: a plugin or a model does not exist.
+        ConfigurationError: a plugin or a model does not exist, or an engine that is insisted on cannot be used.
         ModelError: a model is not in the store or is damaged.
     """
     require_models(settings)
     catalog, store = Catalog.load(settings.model_catalog), Store(settings.models_dir)
     registry = Registry(catalog)
-    models = {entry.name: store.open(entry) for entry in configured_entries(settings, catalog)}
+    runtime = runtime_of(settings)
+    models = {entry.name: store.open(entry, runtime) for entry in configured_entries(settings, catalog)}
 
     def configured(name: PluginName, kind: type[P], variable: str, **options: Any) -> Configured[P]:
         entry, plugin = registry.entry(name), registry.load(name)
@@ -105,6 +125,7 @@ def build(settings: Settings) -> Choices:
         [configured(name, Detector, "FACE_DETECTION_PLUGIN", max_side=side) for name in names.detectors],
         [configured(name, Calculator, "CALCULATION_PLUGIN") for name in names.calculators],
         [configured(name, FacePlugin, "EXTRA_PLUGINS") for name in names.extras],
+        {name: model.running for name, model in models.items()},
     )
     for name in choices.names:
         _warm_up(choices.named([name]))

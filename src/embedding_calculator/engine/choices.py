@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from embedding_calculator.engine.analyzer import Analyzer
 from embedding_calculator.errors import ParameterError
+from embedding_calculator.models.runtime import Running
 from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin
 from embedding_calculator.plugins.registry import Configured
 
@@ -21,7 +22,10 @@ class Choices:
         detectors: Sequence[Configured[Detector]],
         calculators: Sequence[Configured[Calculator]],
         extras: Sequence[Configured[FacePlugin]] = (),
+        running: Mapping[str, Mapping[str, Running]] | None = None,
     ) -> None:
+        """``running`` says on what the networks run: the model's name -> the network's key -> how."""
+        self.running = running or {}
         self._detectors = tuple(detectors)
         self._calculators = tuple(calculators)
         self._extras = tuple(extras)

@@ -13,6 +13,18 @@ class Health(BaseModel):
     status: Literal["OK"]
 
 
+class Engine(BaseModel):
+    """How a network runs."""
+
+    engine: Literal["onnxruntime", "openvino"]
+    device: str = Field(description="In the engine's own words.", examples=["CPU"])
+    precision: Literal["f32", "bf16"]
+    threads: int = Field(description="Of one call; calls run side by side.", examples=[1])
+    nodes: dict[str, int] | None = Field(
+        description="Nodes of the graph by device, where the engine tells it.", examples=[{"CPUExecutionProvider": 105}]
+    )
+
+
 class Status(BaseModel):
     """What runs here."""
 
@@ -31,6 +43,7 @@ class Status(BaseModel):
         description="Detectors and calculators that a request may name.",
         examples=[["opencv_zoo.FaceDetector", "opencv_zoo.Calculator"]],
     )
+    engines: dict[str, dict[str, Engine]] = Field(description="Model to its networks, and how each runs.")
 
 
 class Box(BaseModel):

@@ -39,6 +39,7 @@ class Service:
             "similarity_coefficients": calculator.run.similarity_coefficients,
             "available_plugins": analyzer.versions,
             "models": self.choices.names,
+            "engines": self.choices.running,
         }
 
     def find_faces(self, data: bytes, parameters: Parameters) -> dict[str, Any]:

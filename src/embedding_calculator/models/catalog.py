@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from embedding_calculator.errors import ConfigurationError
-from embedding_calculator.models.spec import Commercial, InputSpec, Verified
+from embedding_calculator.models.spec import Commercial, InputSpec, Traits, Verified
 
 PACKAGED = Path(__file__).parent / "catalog"
 
@@ -32,6 +32,14 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _only_fields_of(kind: type[InputSpec | Traits], value: object) -> object:
+    if isinstance(value, dict):
+        known = {field.name for field in dataclasses.fields(kind)}
+        if unknown := sorted(set(value) - known):
+            raise ValueError(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    return value
 
 
 class Source(_Table):
@@ -75,6 +83,12 @@ class FileSpec(BaseModel):
 
     importer: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+    runtime: Traits = Field(default_factory=Traits)
+
+    @field_validator("runtime", mode="before")
+    @classmethod
+    def _known_keys(cls, value: object) -> object:
+        return _only_fields_of(Traits, value)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -99,12 +113,7 @@ class Entry(_Table):
     @field_validator("input", mode="before")
     @classmethod
     def _known_keys(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        known = {field.name for field in dataclasses.fields(InputSpec)}
-        if unknown := sorted(set(value) - known):
-            raise ValueError(f"unknown key {unknown[0]!r}; there are {', '.join(sorted(known))}")
-        return {"size": None} | value
+        return _only_fields_of(InputSpec, value)
 
     @model_validator(mode="after")
     def _verified_by_hash(self) -> Entry:

@@ -11,6 +11,7 @@ from embedding_calculator.arrays import Floats, Pixels
 
 Commercial = Literal["yes", "no", "unknown"]
 Verified = Literal["weights", "architecture"]
+EngineName = Literal["onnxruntime", "openvino"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +36,15 @@ class InputSpec:
         if self.scale != (1.0, 1.0, 1.0):
             tensor *= np.asarray(self.scale, np.float32)[:, None, None]
         return tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What was measured of a model's networks, on any machine, that tells which engine suits them.
+
+    ``bf16``: its answers do not suffer from bf16, which has two to three decimal digits. Embeddings and classes do
+    not; places do: YuNet's points move by a pixel. ``float32``: the engine that is faster on x86 in float32.
+    """
+
+    bf16: bool = False
+    float32: EngineName = "onnxruntime"

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models import importers
 from embedding_calculator.models.catalog import Entry, FileSpec
-from embedding_calculator.models.runtime import Model, open_network
+from embedding_calculator.models.runtime import Model, Runtime
 from embedding_calculator.models.sources import DISK_FULL, Sources, Workspace, file_hash
 
 _log = logging.getLogger(__name__)
@@ -105,10 +105,21 @@ class Store:
         read = {key: _read_manifest(self._folder(spec)) for key, spec in entry.files.items()}
         return {key: manifest for key, manifest in read.items() if manifest}
 
-    def open(self, entry: Entry, threads: int = 1) -> Model:
-        """Open all networks of the entry with ``threads`` each; raises ModelError where one is missing or damaged."""
-        networks = {file: open_network(self.path(entry, file), threads) for file in entry.files}
-        return Model(entry.name, entry.input, entry.parameters, networks)
+    def open(self, entry: Entry, runtime: Runtime | None = None) -> Model:
+        """Open all networks of the entry, each on the engine that ``runtime`` chooses.
+
+        Raises:
+            ModelError: one is missing or damaged.
+            ConfigurationError: the GPU that is asked for cannot be used.
+        """
+        runtime = runtime or Runtime()
+        paths = {file: self.path(entry, file) for file in entry.files}
+        hashes = {file: manifest.sha256 for file, manifest in self.manifests(entry).items()}
+        networks = {
+            file: runtime.open(path, entry.files[file].runtime, hashes.get(file)) for file, path in paths.items()
+        }
+        running = {file: network.running for file, network in networks.items()}
+        return Model(entry.name, entry.input, entry.parameters, networks, running)
 
     def pull(
         self,

@@ -1,0 +1,110 @@
+"""``embedding-calculator tune``: which engine runs each model fastest on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.table import Table
+
+    from embedding_calculator.arrays import Floats
+    from embedding_calculator.models.catalog import Entry
+    from embedding_calculator.models.runtime import Plan
+    from embedding_calculator.models.store import Manifest
+
+
+def tune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and print, but keep nothing.")] = False,
+) -> None:
+    """Measure engines, precisions and threads for the configured models, and keep the fastest for later starts.
+
+    The choice is kept in MODELS_DIR/tuning.json; it holds for this processor and these versions of the engines. Takes
+    some ten seconds a model, best while the machine is idle.
+
+    Example: embedding-calculator tune
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from embedding_calculator.engine.assembly import configured_entries, require_models, runtime_of
+    from embedding_calculator.errors import ConfigurationError, ModelError
+    from embedding_calculator.models.catalog import Catalog
+    from embedding_calculator.models.runtime.tuning import measure, tuning_file, write_tuning
+    from embedding_calculator.models.store import Store
+    from embedding_calculator.settings import Settings, granted_cpus
+
+    settings = Settings()
+    require_models(settings)
+    runtime, store = runtime_of(settings), Store(settings.models_dir)
+    if runtime.wishes.on_gpu:
+        raise ConfigurationError("GPU_IDX asks for a GPU, where there is no engine to choose; unset it to tune")
+    callers = runtime.wishes.callers
+    threads = tuple(sorted({1, max(1, granted_cpus() // callers)}))
+    files = [
+        (entry, file, manifest)
+        for entry in configured_entries(settings, Catalog.load(settings.model_catalog))
+        for file, manifest in store.manifests(entry).items()
+    ]
+    table, chosen = _table(callers), {}
+    for entry, file, manifest in track(files, "measuring", console=Console(stderr=True), transient=True):
+        traits, batch = entry.files[file].runtime, _batch(entry, manifest)
+        rates = measure(runtime, store.path(entry, file), runtime.candidates(traits, threads), batch)
+        chosen[manifest.sha256] = max(rates, key=lambda plan: rates[plan])
+        _add_rows(table, f"{entry.name} {file}", batch, rates, runtime.plan(traits, manifest.sha256))
+    Console().print(table)
+    if not dry_run:
+        try:
+            write_tuning(tuning_file(settings.models_dir), chosen)
+        except OSError as error:
+            raise ModelError(f"the choice could not be kept in MODELS_DIR: {error}") from error
+
+
+def _batch(entry: Entry, manifest: Manifest) -> Floats:
+    """An input as the service gives it: one picture of usual size, or the faces of a group."""
+    import numpy as np
+
+    (shape,) = manifest.inputs.values()
+    width, height = entry.input.size or (640, 448)
+    rows, columns = (
+        fixed if isinstance(fixed, int) else free for fixed, free in zip(shape[2:], (height, width), strict=True)
+    )
+    count = shape[0] if isinstance(shape[0], int) else 1 if max(rows, columns) > 64 else 8
+    pixels = np.random.default_rng(0).integers(0, 256, (count, rows, columns, 3), np.uint8)
+    return entry.input.tensor(pixels)
+
+
+def _table(callers: int) -> Table:
+    from rich.table import Table
+
+    return Table(
+        "network",
+        "input",
+        "engine",
+        "precision",
+        "threads",
+        f"runs/s of {callers} callers",
+        "",
+        header_style="bold",
+    )
+
+
+def _add_rows(table: Table, name: str, batch: Floats, rates: Mapping[Plan, float], current: Plan) -> None:
+    best = max(rates, key=lambda plan: rates[plan])
+    shape = "x".join(map(str, batch.shape))
+    for number, (plan, rate) in enumerate(sorted(rates.items(), key=lambda item: -item[1])):
+        notes = ["fastest"] * (plan == best) + ["so far"] * (plan == current)
+        table.add_row(
+            name if number == 0 else "",
+            shape if number == 0 else "",
+            plan.engine,
+            plan.precision,
+            str(plan.threads),
+            f"{rate:.1f}",
+            ", ".join(notes),
+            style="green" if plan == best else "",
+            end_section=number == len(rates) - 1,
+        )
