@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 import httpx
+import hypothesis
 import pytest
 
 from embedding_calculator.errors import ModelError
@@ -23,6 +24,11 @@ from embedding_calculator.models.runtime import Model
 from embedding_calculator.models.sources import Sources
 from embedding_calculator.models.store import Store
 from embedding_calculator.settings import Settings
+
+
+# A shared machine may be slow at any moment; how long an example takes is not what is tested.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 from embedding_calculator.arrays import Floats, Matrices, Pixels
 from embedding_calculator.imaging.picture import Picture
 
+_FINE_ENOUGH = 1.25
+"""Raster pixels a crop pixel from which no finer decode is asked for: it would cost a large photo more than its
+networks, and crops from either differ by less than a grey level."""
+
 _FINENESS = 2.0
 """Raster pixels a crop pixel that are sampled, bilinearly; a finer region is averaged down to this first, so that none
 is skipped. Averaged down to one, sampling blurs a second time, which makes old faces half a year younger to the
@@ -119,7 +123,7 @@ def cut(picture: Picture, crop: Crop, boxes: Floats, landmarks: Floats) -> Pixel
     if usable.size == 0:
         return crops
 
-    raster = picture.raster(min(_FINENESS * float(scales[usable].max()), 1.0))
+    raster = picture.raster(min(_FINE_ENOUGH * float(scales[usable].max()), 1.0))
     for face in usable:
         matrix = _from_coarser(maps[face], 1 / raster.scale_x, 1 / raster.scale_y)
         crops[face] = _warp(raster.pixels, matrix, crop.size)
