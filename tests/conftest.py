@@ -25,7 +25,6 @@ from embedding_calculator.models.sources import Sources
 from embedding_calculator.models.store import Store
 from embedding_calculator.settings import Settings
 
-
 # A shared machine may be slow at any moment; how long an example takes is not what is tested.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
