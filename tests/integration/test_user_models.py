@@ -119,4 +119,5 @@ def test_a_network_under_another_name_answers_alike(tmp_path: Path) -> None:
     (known,) = FaceAnalyzer(extra_plugins=()).find_faces(photo)
     assert mine.embedding is not None
     assert known.embedding is not None
-    assert mine.embedding @ known.embedding == pytest.approx(1, abs=1e-5)
+    # The catalogue allows SFace bf16, and says nothing of the user's network.
+    assert mine.embedding @ known.embedding > 0.999
