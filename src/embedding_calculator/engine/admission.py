@@ -1,7 +1,8 @@
 """Who may come in, who waits and who is told to come back, so that time and memory stay bounded whatever arrives.
 
 A request meets these, in this order: is there a seat (a thread, or a place in the bounded queue before the threads)?
-Is there room for its bytes, as they arrive? When its turn comes, is there room for the pixels that its picture declares?
+Is there room for its bytes, as they arrive? When its turn comes, is there room for the pixels that its picture
+declares?
 Nothing but pixels is waited for without a place in the queue, and every wait ends at the request's deadline.
 """
 
@@ -38,14 +39,17 @@ class Budget:
         self._changed = Condition()
         self._line: deque[object] = deque()
 
-    def fits(self, amount: int) -> bool:
-        """Whether there is room now. Who needs more than there is at all gets it when alone."""
-        return self.in_use == 0 or self.in_use + amount <= self.capacity
+    def fits(self, amount: int, held: int = 0) -> bool:
+        """Whether there is room now. Who needs more than there is at all gets it when alone.
 
-    def try_take(self, amount: int) -> bool:
+        ``held`` is what the one who asks has already.
+        """
+        return self.in_use == held or self.in_use + amount <= self.capacity
+
+    def try_take(self, amount: int, held: int = 0) -> bool:
         """Take it if there is room now."""
         with self._changed:
-            if not self.fits(amount):
+            if not self.fits(amount, held):
                 return False
             self.in_use += amount
             return True
@@ -80,6 +84,19 @@ class Ticket:
         self._bytes = 0
         self._deadline = math.inf
         self._abandoned = False
+        self._handed_over = False
+
+    def __enter__(self) -> Ticket:
+        """Released at the end, unless ``compute`` has taken over and releases it when the work ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._handed_over:
+            self.release()
+
+    def hand_over(self) -> None:
+        """From now on whoever computes releases it."""
+        self._handed_over = True
 
     def grow(self, received: int) -> None:
         """So many more bytes have arrived.
@@ -87,7 +104,7 @@ class Ticket:
         Raises:
             BusyError: there is no room for them.
         """
-        if not self._admission.bytes.try_take(received):
+        if not self._admission.bytes.try_take(received, self._bytes):
             raise self._admission.busy("bytes_in_flight", "too many uploads are in memory")
         self._bytes += received
 
@@ -186,6 +203,12 @@ class Admission:
             raise self.busy("bytes_in_flight", "too many uploads are in memory")
         return Ticket(self, stopwatch)
 
+    def part(self) -> Ticket:
+        """A ticket for one photo of a batch that has a seat itself; its clock runs from now."""
+        ticket = Ticket(self, Stopwatch())
+        ticket.start_clock()
+        return ticket
+
     def seat(self, ticket: Ticket) -> None:
         """Give the request a thread or a place in the queue, until its ticket is released.
 
@@ -199,8 +222,10 @@ class Admission:
         """The ticket's seat is free again."""
         self._seated.discard(ticket)
 
-    async def compute(self, ticket: Ticket, work: Callable[[], T], left: Callable[[], Coroutine[Any, Any, None]]) -> T:
-        """Run ``work`` in one of the threads when its turn comes. ``left`` returns once the client has gone.
+    async def compute(
+        self, ticket: Ticket, work: Callable[[], T], left: Callable[[], Coroutine[Any, Any, None]] | None = None
+    ) -> T:
+        """Run ``work`` in one of the threads when its turn comes. ``left``, if given, returns once the client has gone.
 
         The ticket is released when the work ends, even if nobody waits for it by then.
 
@@ -226,19 +251,27 @@ class Admission:
             self._waiting.discard(ticket)
             ticket.release()
 
+        ticket.hand_over()
         self._waiting.add(ticket)
         job = self._pool.submit(copy_context().run, run)
         job.add_done_callback(end)
         answer = asyncio.wrap_future(job)
-        gone = asyncio.ensure_future(left())
+        gone = asyncio.ensure_future(left()) if left else None
         try:
-            await asyncio.wait({answer, gone}, timeout=ticket.remaining, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {answer, gone} if gone else {answer}, timeout=ticket.remaining, return_when=asyncio.FIRST_COMPLETED
+            )
             if answer.done():
                 return answer.result()
-            raise AbandonedError("the client left before its answer was computed") if gone.done() else self.too_late()
+            raise (
+                AbandonedError("the client left before its answer was computed")
+                if gone and gone.done()
+                else self.too_late()
+            )
         finally:
             ticket.abandon()
-            gone.cancel()
+            if gone:
+                gone.cancel()
             answer.cancel()  # Takes what has not begun out of the queue.
 
     def busy(self, reason: str, text: str) -> BusyError:
