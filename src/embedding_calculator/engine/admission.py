@@ -258,9 +258,8 @@ class Admission:
         answer = asyncio.wrap_future(job)
         gone = asyncio.ensure_future(left()) if left else None
         try:
-            await asyncio.wait(
-                {answer, gone} if gone else {answer}, timeout=ticket.remaining, return_when=asyncio.FIRST_COMPLETED
-            )
+            awaited: set[asyncio.Future[Any]] = {answer, gone} if gone else {answer}
+            await asyncio.wait(awaited, timeout=ticket.remaining, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 return answer.result()
             raise (

@@ -93,7 +93,7 @@ def attached(form: Form, settings: Settings) -> list[Item]:
     if len(uploads) == 1 and uploads[0].data.startswith(_ZIP):
         return zipped(uploads[0].data, settings)
     _require_few(len(uploads), settings)
-    return [Item(upload.filename, lambda upload=upload: upload.data) for upload in uploads]
+    return [Item(upload.filename, partial(getattr, upload, "data")) for upload in uploads]
 
 
 def lines(content: bytes, settings: Settings) -> list[Item]:

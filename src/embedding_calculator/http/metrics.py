@@ -65,6 +65,10 @@ class Metrics:
         plugins = gauge("plugin", "What is configured.", ("slug", "plugin"), "livemax")
         for slug, plugin in choices.named().versions.items():
             plugins.labels(slug, plugin).set(1)
+        networks = gauge("network_loaded", "Networks opened, and on what.", ("model", "network", "provider"), "livemax")
+        for model, keys in choices.running.items():
+            for key, running in keys.items():
+                networks.labels(model, key, f"{running.engine} {running.device} {running.precision}").set(1)
 
     def answered(self, path: str, status: int | None, seconds: float) -> None:
         """A request is over; ``status`` is None where the client left first."""
