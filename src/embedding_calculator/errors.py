@@ -35,6 +35,22 @@ class ModelError(EmbeddingCalculatorError):
     """A model is missing, damaged, or cannot be fetched or imported. The text names model, reason and remedy."""
 
 
+class BusyError(EmbeddingCalculatorError):
+    """There is no room for this now; later there is. ``reason`` is for machines, the text for people.
+
+    ``retry_after`` is in whole seconds.
+    """
+
+    def __init__(self, reason: str, text: str, retry_after: int = 1) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class AbandonedError(EmbeddingCalculatorError):
+    """Nobody waits for the answer any more, so that it is not computed."""
+
+
 class PluginError(EmbeddingCalculatorError):
     """A plugin failed on a picture that was readable."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from embedding_calculator.errors import ConfigurationError
@@ -38,6 +38,7 @@ def _lenient_bool(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 Folders = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split_paths)]
 Flag = Annotated[bool, BeforeValidator(_lenient_bool)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
@@ -60,6 +61,28 @@ def _cgroup_quota() -> float | None:
         return int(limit) / int(period) if limit.strip() not in {"max", "-1"} else None
     except (OSError, ValueError):
         return None
+
+
+def granted_memory() -> int:
+    """Bytes of memory this process may really use: what the machine has, cut by the cgroup's limit (version 1 or 2)."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 2**30
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        try:
+            return min(there, int(limit.read_text()))
+        except (OSError, ValueError):  # No such version of cgroups, or "max".
+            continue
+    return there
+
+
+def _spare_files() -> int:
+    """Connections that leave enough file descriptors for everything else."""
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except ImportError:
+        return 1000
+    return 4096 if soft == resource.RLIM_INFINITY else max(16, min(4096, soft - 128))
 
 
 class Settings(BaseSettings):
@@ -136,6 +159,59 @@ class Settings(BaseSettings):
         "auto",
         description="`auto` multiplies in bf16 where the processor can and a network's answers do not suffer from it; "
         "`f32` never does.",
+    )
+    queue_limit: int = Field(
+        default_factory=lambda fields: 16 * fields.get("uwsgi_threads", 1),
+        ge=0,
+        description="Photos that may wait for a thread in one process; more are refused at once with 503. By default "
+        "16 for each thread.",
+    )
+    request_timeout: float = Field(
+        60,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds from the end of an upload to its answer; later it is 503, and what was not computed by "
+        "then is dropped. 0 waits for ever. The Java client waits 60.",
+    )
+    client_timeout: float = Field(
+        10,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds in which a client must send its headers, each further 64 KiB of its body, or take more of "
+        "its answer; slower ones are disconnected.",
+    )
+    max_connections: int = Field(
+        default_factory=_spare_files,
+        ge=1,
+        description="Connections open at once in one process; more are closed unanswered. By default what the limit on "
+        "file descriptors leaves, at most 4096.",
+    )
+    max_bytes_in_flight: int | None = Field(
+        None,
+        ge=1,
+        description="Bytes of uploads that one process holds at once; more are refused with 503. By default a "
+        "sixteenth of the memory that the system grants, shared by the processes.",
+    )
+    max_pixels_in_flight: int | None = Field(
+        None,
+        ge=1,
+        description="Declared pixels of the pictures that one process decodes at once; a picture beyond them waits, "
+        "one that has more alone runs alone. By default a fortieth of the memory in bytes, shared by the processes.",
+    )
+    max_batch_bytes: int = Field(
+        256 * 2**20, ge=1, description="Largest body of a batch, in bytes, and all that its zip may unpack to."
+    )
+    max_batch_photos: int = Field(1000, ge=1, description="Most photos in one batch.")
+    grace_period: int = Field(
+        25, ge=0, description="Seconds that running requests have to finish after SIGTERM, before they are cut off."
+    )
+    api_keys: Secrets = Field(
+        (),
+        description="Keys, separated by commas or blanks, of which each request must carry one in `x-api-key`; health "
+        "checks need none. Empty: everybody may ask.",
+    )
+    cors_origins: Names = Field(
+        (), description="Origins whose pages may ask from a browser, `*` for all; by default none."
     )
 
     models_dir: Path = Field(

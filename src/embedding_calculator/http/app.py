@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+
 import structlog
-from anyio import CapacityLimiter
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
+from embedding_calculator.engine.admission import Admission
 from embedding_calculator.engine.assembly import build
 from embedding_calculator.engine.choices import Choices
-from embedding_calculator.http import errors, openapi
+from embedding_calculator.http import batch, errors, openapi, routes
+from embedding_calculator.http.keys import Keys
 from embedding_calculator.http.logs import configure
-from embedding_calculator.http.routes import router
+from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.service import Service
 from embedding_calculator.http.shell import Shell
 from embedding_calculator.settings import Settings
@@ -30,12 +38,57 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
         structlog.get_logger(__name__).warning(
             "BE_VERSION differs from APP_VERSION_STRING", be_version=settings.be_version
         )
+    choices = choices or build(settings)
+    admission = Admission.of(settings)
+    metrics = Metrics(admission, choices)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with _told_to_stop(admission):
+            yield
+
     # The pages of the documentation come from the package, so that they open where there is no internet.
     app = FastAPIOffline(
-        docs_url="/apidocs", redoc_url=None, openapi_url="/frs-core-api.json", redirect_slashes=False, **openapi.ABOUT
+        docs_url="/apidocs",
+        redoc_url=None,
+        openapi_url="/frs-core-api.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+        **openapi.ABOUT,
     )
-    app.state.service = Service(choices or build(settings), settings, CapacityLimiter(settings.uwsgi_threads))
-    app.include_router(router)
-    app.add_middleware(Shell)
-    errors.install(app)
+    app.state.service = Service(choices, settings, admission, metrics)
+    app.include_router(routes.router)
+    app.include_router(batch.router)
+    if settings.api_keys:
+        app.add_middleware(Keys, keys=[key.get_secret_value() for key in settings.api_keys])
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "Server-Timing", "X-Reason", "X-Request-Id"],
+        )
+    app.add_middleware(Shell, metrics=metrics)
+    errors.install(app, metrics)
     return app
+
+
+@contextmanager
+def _told_to_stop(admission: Admission) -> Iterator[None]:
+    """Let the readiness check know of SIGTERM at once; what the server does about it comes after."""
+    if threading.current_thread() is not threading.main_thread():  # Only the main thread hears signals.
+        yield
+        return
+    server = signal.getsignal(signal.SIGTERM)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        admission.draining = True
+        if callable(server):
+            server(number, frame)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, server)

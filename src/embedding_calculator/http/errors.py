@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from embedding_calculator.errors import (
+    BusyError,
     EmbeddingCalculatorError,
     ImageTooLargeError,
     ImageUnreadableError,
@@ -17,6 +18,7 @@ from embedding_calculator.errors import (
     NoFaceFoundError,
     ParameterError,
 )
+from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.responses import JSONResponse
 
 _DESCRIPTIONS = {
@@ -52,7 +54,13 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
     return JSONResponse({"message": message}, status_code=status, headers=headers)
 
 
-def install(app: FastAPI) -> None:
+def busy_response(error: BusyError) -> Response:
+    """503, when to come again, and why in a word that programs can compare."""
+    headers = {"Retry-After": str(error.retry_after), "X-Reason": error.reason}
+    return error_response(503, f"503 Service Unavailable: {error}", headers)
+
+
+def install(app: FastAPI, metrics: Metrics) -> None:
     """Teach the application to answer errors as the original did."""
 
     @app.exception_handler(InputError)
@@ -60,6 +68,12 @@ def install(app: FastAPI) -> None:
         status, message = client_error(error)
         log.info("refused", status=status, reason=str(error) or type(error).__name__)
         return error_response(status, message)
+
+    @app.exception_handler(BusyError)
+    async def on_busy(_: Request, error: BusyError) -> Response:
+        metrics.refused(error.reason)
+        log.info("refused", status=503, reason=error.reason)
+        return busy_response(error)
 
     @app.exception_handler(EmbeddingCalculatorError)
     async def on_own_error(_: Request, error: EmbeddingCalculatorError) -> Response:

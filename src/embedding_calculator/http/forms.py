@@ -40,13 +40,13 @@ class Upload:
 
 @dataclass(slots=True)
 class Form:
-    """The first part of each name, as text or as a file."""
+    """Texts, the first part of each name; files, all parts of each name."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    files: dict[str, Upload] = field(default_factory=dict)
+    files: dict[str, list[Upload]] = field(default_factory=dict)
 
 
-async def read_form(content_type: str | None, chunks: AsyncIterator[bytes]) -> Form:
+async def read_form(content_type: str | None, chunks: AsyncIterator[bytes], *, most_parts: int = MAX_PARTS) -> Form:
     """Read a multipart body to its end. A body of another type, or without a boundary, holds no parts.
 
     Raises:
@@ -59,7 +59,7 @@ async def read_form(content_type: str | None, chunks: AsyncIterator[bytes]) -> F
         async for _ in chunks:
             pass
         return Form()
-    reader = _Reader()
+    reader = _Reader(most_parts)
     try:
         parser = MultipartParser(boundary, reader.callbacks)
         async for chunk in chunks:
@@ -75,8 +75,9 @@ async def read_form(content_type: str | None, chunks: AsyncIterator[bytes]) -> F
 class _Reader:
     """Collects the parser's events into a form."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_parts: int) -> None:
         self.form = Form()
+        self._most_parts = most_parts
         self.complete = False
         self._parts = 0
         self._name = bytearray()
@@ -96,8 +97,8 @@ class _Reader:
 
     def _on_part_begin(self) -> None:
         self._parts += 1
-        if self._parts > MAX_PARTS:
-            raise FormError(f"more than {MAX_PARTS} parts")
+        if self._parts > self._most_parts:
+            raise FormError(f"more than {self._most_parts} parts")
         self._headers, self._header_bytes, self._data = {}, 0, bytearray()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -127,7 +128,7 @@ class _Reader:
         encoding = self._headers.get(b"content-transfer-encoding", b"").strip().lower()
         if b"filename" in options:
             filename = options[b"filename"].decode("utf-8", "replace")
-            self.form.files.setdefault(name, Upload(filename, _decoded(self._data, encoding)))
+            self.form.files.setdefault(name, []).append(Upload(filename, _decoded(self._data, encoding)))
         else:
             text = _decoded(self._data[:TEXT_LIMIT], encoding).decode("utf-8", "replace")
             self.form.texts.setdefault(name, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel
 
 from embedding_calculator.http import schemas
@@ -18,10 +19,23 @@ ABOUT: dict[str, Any] = {
     "version": "2.0",
 }
 
+_BUSY: dict[str, Any] = {
+    "model": schemas.Error,
+    "description": "No room now",
+    "headers": {
+        "Retry-After": {"description": "Seconds after which to try again", "schema": {"type": "integer"}},
+        "X-Reason": {
+            "description": "Why",
+            "schema": {"type": "string", "enum": ["queue_full", "bytes_in_flight", "deadline", "shutting_down"]},
+        },
+    },
+}
+
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": schemas.Error, "description": "No face, an unreadable picture or a wrong parameter"},
     413: {"model": schemas.Error, "description": "The picture has too many bytes or declares too many pixels"},
     500: {"model": schemas.Error, "description": "A plugin failed"},
+    503: _BUSY,
 }
 
 _LIMIT = {
@@ -55,6 +69,13 @@ _MODEL = {
     "description": "Another detector or calculator than the default, of those that `/status` lists under `models`.",
     "schema": {"type": "string"},
 }
+_FORMAT = {
+    "name": "embedding_format",
+    "in": "query",
+    "description": "`base64`: embeddings as text, the base64 of little-endian float32. May be a form field.",
+    "schema": {"type": "string", "enum": ["float", "base64"], "default": "float"},
+}
+_FINDING = (_LIMIT, _THRESHOLD, _PLUGINS, _DETECT, _MODEL, _FORMAT)
 _UPLOAD = {
     "required": True,
     "content": {
@@ -93,6 +114,29 @@ _EMBEDDED = {
 }
 
 
+_NDJSON = {"schema": {"type": "string", "description": 'A line for each picture: {"name": ..., "file": base64}'}}
+_BATCH = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "Pictures, or one zip of pictures",
+                    }
+                },
+            }
+        },
+        "application/zip": {"schema": {"type": "string", "format": "binary"}},
+        "application/x-ndjson": _NDJSON,
+    },
+}
+
+
 def _get(summary: str, model: type[BaseModel]) -> dict[str, Any]:
     return {"summary": summary, "response_model": None, "responses": {200: {"model": model, "description": "OK"}}}
 
@@ -107,14 +151,31 @@ def _post(summary: str, model: type[BaseModel], body: Any, *parameters: Any) -> 
 
 HEALTHCHECK = _get("Is the service up?", schemas.Health)
 LIVEZ = _get("Is the process alive?", schemas.Health)
-READYZ = _get("Are all models open?", schemas.Health)
+READYZ = _get("Are all models open, and is it not about to stop?", schemas.Health)
+READYZ["responses"][503] = _BUSY
+METRICS: dict[str, Any] = {
+    "summary": "Counts and times for Prometheus",
+    "response_class": PlainTextResponse,
+    "responses": {200: {"description": "Prometheus' text format"}},
+}
 STATUS = _get("Versions, plugins, similarity coefficients", schemas.Status) | {
     "openapi_extra": {"parameters": [_MODEL]}
 }
-FIND_FACES = _post(
-    "Find faces in an uploaded picture", schemas.Found, _UPLOAD, _LIMIT, _THRESHOLD, _PLUGINS, _DETECT, _MODEL
+FIND_FACES = _post("Find faces in an uploaded picture", schemas.Found, _UPLOAD, *_FINDING)
+FIND_FACES_BASE64 = _post("Find faces in a picture inside JSON", schemas.Found, _EMBEDDED, *_FINDING)
+SCAN_FACES = _post(
+    "Find faces and their embeddings (legacy)", schemas.Scanned, _UPLOAD, _LIMIT, _THRESHOLD, _MODEL, _FORMAT
 )
-FIND_FACES_BASE64 = _post(
-    "Find faces in a picture inside JSON", schemas.Found, _EMBEDDED, _LIMIT, _THRESHOLD, _PLUGINS, _DETECT, _MODEL
-)
-SCAN_FACES = _post("Find faces and their embeddings (legacy)", schemas.Scanned, _UPLOAD, _LIMIT, _THRESHOLD, _MODEL)
+BATCH_FIND_FACES: dict[str, Any] = {
+    "summary": "Find faces in many pictures; each answer is a line of JSON, as soon as it is there",
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "Lines of JSON in the order of completion: a picture's `index`, its `name`, and what"
+            " `/find_faces` would have said: `plugins_versions` and `result`, or `status` and `message`",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+        },
+        **_ERRORS,
+    },
+    "openapi_extra": {"parameters": list(_FINDING), "requestBody": _BATCH},
+}

@@ -53,6 +53,17 @@ class Parameters:
             raise ParameterError(THRESHOLD)
         return value
 
+    def embedding_format(self) -> str:
+        """``float``, a list of numbers, or ``base64``: the little-endian float32 bytes as text.
+
+        Raises:
+            ParameterError: anything else.
+        """
+        value = self._values.get("embedding_format", "float")
+        if value not in {"float", "base64"}:
+            raise ParameterError("Embedding format is invalid (embedding_format: float or base64)")
+        return value
+
     def limit(self) -> int | None:
         """How many of the largest faces are wanted, or None for all.
 

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import orjson
-from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import ClientDisconnect
 
-from embedding_calculator.errors import ImageTooLargeError, InputError, ParameterError
+from embedding_calculator.engine.admission import Ticket
+from embedding_calculator.engine.timing import Stopwatch
+from embedding_calculator.errors import AbandonedError, BusyError, InputError, ParameterError
 from embedding_calculator.http import openapi
+from embedding_calculator.http.body import chunks, declared_bytes
 from embedding_calculator.http.forms import Form, read_form
 from embedding_calculator.http.parameters import Parameters
-from embedding_calculator.http.responses import JSONResponse
-from embedding_calculator.http.service import Service
+from embedding_calculator.http.responses import JSONResponse, encoder, server_timing
+from embedding_calculator.http.service import Service, service_of
 from embedding_calculator.imaging.encoding import decode_base64
-from embedding_calculator.serialize import to_json
-
-# What a request may be longer than its picture: a form's other parts and boundaries, or JSON around base64.
-_ENVELOPE_BYTES = 1 << 20
 
 router = APIRouter()
+
+Answer = Callable[[bytes, Parameters, Ticket], dict[str, Any]]
 
 
 @router.head("/healthcheck", include_in_schema=False)
 @router.head("/livez", include_in_schema=False)
-@router.head("/readyz", include_in_schema=False)
 @router.get("/healthcheck", operation_id="healthcheck", **openapi.HEALTHCHECK)
 @router.get("/livez", operation_id="livez", **openapi.LIVEZ)
-@router.get("/readyz", operation_id="readyz", **openapi.READYZ)
 async def healthy() -> Response:
-    """Every model is open and warm before the port is bound: whoever can be asked is alive and ready."""
+    """Every model is open and warm before the port is bound: whoever can be asked is alive."""
+    return JSONResponse({"status": "OK"})
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", **openapi.READYZ)
+async def ready(request: Request) -> Response:
+    """Alive, and not about to stop."""
+    if service_of(request).admission.draining:
+        raise BusyError("shutting_down", "the service is shutting down")
     return JSONResponse({"status": "OK"})
 
 
@@ -40,33 +49,39 @@ async def healthy() -> Response:
 @router.get("/status", **openapi.STATUS)
 async def status(request: Request) -> Response:
     """What runs here."""
-    return JSONResponse(_service(request).status(Parameters(request.query_params.multi_items(), {})))
+    return JSONResponse(service_of(request).status(Parameters(request.query_params.multi_items(), {})))
+
+
+@router.get("/metrics", **openapi.METRICS)
+async def metrics(request: Request) -> Response:
+    """What Prometheus reads."""
+    return Response(service_of(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 @router.post("/find_faces", **openapi.FIND_FACES)
 async def find_faces(request: Request) -> Response:
     """Every face in an uploaded picture."""
-    form = await _form(request)
-    return await _compute(
-        _service(request).find_faces,
-        lambda: _uploaded(form),
-        request,
-        form,
-    )
-
-
-@router.post("/find_faces_base64", **openapi.FIND_FACES_BASE64)
-async def find_faces_base64(request: Request) -> Response:
-    """Every face in a picture inside JSON."""
-    body = b"".join([chunk async for chunk in _chunks(request, overhead=4 / 3)])
-    return await _compute(_service(request).find_faces, lambda: _embedded(request, body), request, Form())
+    return await _uploaded(request, service_of(request).find_faces)
 
 
 @router.post("/scan_faces", **openapi.SCAN_FACES)
 async def scan_faces(request: Request) -> Response:
     """Every face and its embedding, in the legacy shape."""
-    form = await _form(request)
-    return await _compute(_service(request).scan_faces, lambda: _uploaded(form), request, form)
+    return await _uploaded(request, service_of(request).scan_faces)
+
+
+@router.post("/find_faces_base64", **openapi.FIND_FACES_BASE64)
+async def find_faces_base64(request: Request) -> Response:
+    """Every face in a picture inside JSON."""
+    service = service_of(request)
+    with service.admission.open(declared_bytes(request), Stopwatch()) as ticket:
+        with ticket.stopwatch.stage("receive"):
+            received = [
+                chunk async for chunk in chunks(request, ticket, service.settings.max_image_bytes, overhead=4 / 3)
+            ]
+        body = b"".join(received)
+        parameters = Parameters(request.query_params.multi_items(), {})
+        return await _compute(request, ticket, service.find_faces, lambda: _embedded(request, body), parameters)
 
 
 @router.get("/apidocs/index.html", include_in_schema=False)
@@ -75,47 +90,50 @@ async def apidocs_index() -> Response:
     return RedirectResponse("/apidocs", status_code=302)
 
 
-def _service(request: Request) -> Service:
-    return cast(Service, request.app.state.service)
+async def _uploaded(request: Request, answer: Answer) -> Response:
+    service = service_of(request)
+    with service.admission.open(declared_bytes(request), Stopwatch()) as ticket:
+        with ticket.stopwatch.stage("receive"):
+            body = chunks(request, ticket, service.settings.max_image_bytes)
+            form = await read_form(request.headers.get("content-type"), body)
+        parameters = Parameters(request.query_params.multi_items(), form.texts)
+        return await _compute(request, ticket, answer, lambda: _picture(form), parameters)
 
 
 async def _compute(
-    answer: Callable[[bytes, Parameters], dict[str, Any]], data: Callable[[], bytes], request: Request, form: Form
+    request: Request, ticket: Ticket, answer: Answer, data: Callable[[], bytes], parameters: Parameters
 ) -> Response:
     """Work in a thread, reading base64 and writing JSON included: the event loop only ever carries bytes."""
-    parameters = Parameters(request.query_params.multi_items(), form.texts)
-    content = await to_thread.run_sync(lambda: to_json(answer(data(), parameters)), limiter=_service(request).threads)
-    return JSONResponse(content)
+    service: Service = service_of(request)
+    media_type, write = encoder(request.headers.get("accept", ""))
+    stopwatch = ticket.stopwatch
+
+    def work() -> bytes:
+        content = answer(data(), parameters, ticket)
+        with stopwatch.stage("write"):
+            return write(content)
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    service.admission.seat(ticket)
+    try:
+        content = await service.admission.compute(ticket, work, left)
+    except AbandonedError as error:
+        raise ClientDisconnect from error
+    finally:
+        service.metrics.computed(stopwatch)
+    return Response(content, media_type=media_type, headers={"Server-Timing": server_timing(stopwatch.seconds)})
 
 
-async def _form(request: Request) -> Form:
-    return await read_form(request.headers.get("content-type"), _chunks(request, overhead=1))
-
-
-async def _chunks(request: Request, overhead: float) -> AsyncIterator[bytes]:
-    """The body as it arrives, no further than a picture of the permitted size can reach."""
-    limit = _service(request).settings.max_image_bytes
-    most = int(limit * overhead) + _ENVELOPE_BYTES
-    declared = request.headers.get("content-length", "")
-    received = int(declared) if declared.isdecimal() else 0
-    if received <= most:
-        received = 0
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > most:
-                break
-            yield chunk
-    if received > most:
-        raise ImageTooLargeError(f"a picture may have at most {limit} bytes")
-
-
-def _uploaded(form: Form) -> bytes:
-    upload = form.files.get("file")
-    if upload is None:
+def _picture(form: Form) -> bytes:
+    uploads = form.files.get("file")
+    if not uploads:
         raise ParameterError("No file is attached")
-    if not upload.filename:
+    if not uploads[0].filename:
         raise ParameterError("No file is selected")
-    return upload.data
+    return uploads[0].data
 
 
 def _embedded(request: Request, body: bytes) -> bytes:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import binascii
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from anyio import CapacityLimiter
+import numpy as np
+from starlette.requests import Request
 
+from embedding_calculator.engine.admission import Admission, Ticket
 from embedding_calculator.engine.analyzer import Analyzer, box_of
 from embedding_calculator.engine.choices import Choices
 from embedding_calculator.engine.intake import take_in
+from embedding_calculator.engine.timing import MeasuredPicture
 from embedding_calculator.errors import NoFaceFoundError
+from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.parameters import Parameters
-from embedding_calculator.plugins.base import FacePlugin
+from embedding_calculator.plugins.base import FacePlugin, Fields
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.settings import Settings
 
@@ -26,7 +31,8 @@ class Service:
 
     choices: Choices
     settings: Settings
-    threads: CapacityLimiter
+    admission: Admission
+    metrics: Metrics
 
     def status(self, parameters: Parameters) -> dict[str, Any]:
         """What runs here."""
@@ -42,40 +48,65 @@ class Service:
             "engines": self.choices.running,
         }
 
-    def find_faces(self, data: bytes, parameters: Parameters) -> dict[str, Any]:
+    def find_faces(self, data: bytes, parameters: Parameters, ticket: Ticket) -> dict[str, Any]:
         """Detection and the plugins that were asked for."""
         analyzer = self.choices.named(parameters.models)
         plugins = analyzer.chosen(parameters.face_plugins)
         if not parameters.detect_faces:
             plugins = tuple(plugin for plugin in plugins if plugin.slug not in _NEED_DETECTION)
         versions = {configured.slug: configured.version for configured in (analyzer.detector, *plugins)}
-        result = self._faces(data, parameters, analyzer, plugins, detect=parameters.detect_faces)
+        result = self._faces(data, parameters, ticket, analyzer, plugins, detect=parameters.detect_faces)
         return {"plugins_versions": versions, "result": result}
 
-    def scan_faces(self, data: bytes, parameters: Parameters) -> dict[str, Any]:
+    def scan_faces(self, data: bytes, parameters: Parameters, ticket: Ticket) -> dict[str, Any]:
         """The legacy endpoint: detection and embeddings, whatever else was asked for."""
         analyzer = self.choices.named(parameters.models)
-        result = self._faces(data, parameters, analyzer, (analyzer.calculator,), detect=True)
+        result = self._faces(data, parameters, ticket, analyzer, (analyzer.calculator,), detect=True)
         return {"calculator_version": "ScannerWithPlugins", "result": result}
 
     def _faces(
         self,
         data: bytes,
         parameters: Parameters,
+        ticket: Ticket,
         analyzer: Analyzer,
         plugins: tuple[Configured[FacePlugin], ...],
         *,
         detect: bool,
     ) -> list[dict[str, Any]]:
-        picture = take_in(data, self.settings, stored_chroma=analyzer.stored_chroma)
-        threshold = parameters.threshold()
-        faces, milliseconds = analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)
-        if not len(faces):
-            raise NoFaceFoundError
-        faces = faces[: parameters.limit()]
-        description = analyzer.describe(picture, faces, plugins, whole=not detect)
+        stopwatch = ticket.stopwatch
+        with stopwatch.stage("open"):
+            picture = MeasuredPicture(take_in(data, self.settings, stored_chroma=analyzer.stored_chroma), stopwatch)
+        with ticket.pixels(picture.width * picture.height):
+            threshold = parameters.threshold()
+            with stopwatch.stage("detector"):
+                faces, milliseconds = (
+                    analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)
+                )
+            if not len(faces):
+                raise NoFaceFoundError
+            faces = faces[: parameters.limit()]
+            embedding_format = parameters.embedding_format()
+            ticket.check()
+            with stopwatch.stage("crop"):
+                description = analyzer.describe(picture, faces, plugins, whole=not detect)
+                for slug, value in description.milliseconds.items():
+                    stopwatch.add(slug, value * len(faces) / 1000)
+        stopwatch.faces += len(faces)
         times = {slug: int(value) for slug, value in {"detector": milliseconds, **description.milliseconds}.items()}
         return [
-            {**fields, "box": box_of(faces, index), "execution_time": times}
+            {**_formatted(fields, embedding_format), "box": box_of(faces, index), "execution_time": times}
             for index, fields in enumerate(description.fields)
         ]
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    return cast(Service, request.app.state.service)
+
+
+def _formatted(fields: Fields, embedding_format: str) -> Fields:
+    if embedding_format != "base64" or "embedding" not in fields:
+        return fields
+    little_endian = np.ascontiguousarray(fields["embedding"], "<f4").tobytes()
+    return {**fields, "embedding": binascii.b2a_base64(little_endian, newline=False).decode()}

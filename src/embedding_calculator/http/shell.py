@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -11,11 +12,21 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from embedding_calculator.http.errors import error_response
+from embedding_calculator.errors import BusyError
+from embedding_calculator.http.errors import busy_response, error_response
+from embedding_calculator.http.metrics import Metrics
 
 _CACHE = "max-age=0, no-cache, no-store, must-revalidate, proxy-revalidate"
+_HEADERS = {
+    "Cache-Control": _CACHE,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+# W3C Trace Context: version, trace, parent, flags; whoever sends zeros has no trace.
+_TRACE = re.compile(r"(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-[\da-f]{2}(?:-.*)?")
 _HONEST_ID = re.compile(r"[\w.:/+=-]{1,128}")
-_QUIET_PATHS = frozenset({"/healthcheck", "/livez", "/readyz"})
+_QUIET_PATHS = frozenset({"/healthcheck", "/livez", "/readyz", "/metrics"})
 
 log = structlog.get_logger(__name__)
 
@@ -23,8 +34,9 @@ log = structlog.get_logger(__name__)
 class Shell:
     """ASGI middleware; pure, so that bodies stream through it untouched."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -43,10 +55,11 @@ class Shell:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 answer = MutableHeaders(scope=message)
-                answer["Cache-Control"] = _CACHE
+                answer.update(_HEADERS)
                 answer["X-Request-Id"] = request_id
             await send(message)
 
+        inner = _without_trailing_slash(scope)
         with structlog.contextvars.bound_contextvars(
             request_id=request_id,
             request={
@@ -54,19 +67,32 @@ class Shell:
                 "path": path,
                 "remote_addr": scope["client"][0] if scope.get("client") else None,
             },
+            **_trace(headers.get("traceparent", "")),
         ):
             try:
-                await self._app(_without_trailing_slash(scope), receive, send_decorated)
+                await self._app(inner, receive, send_decorated)
             except ClientDisconnect:
                 log.info("the client left before its request was complete")
+            except asyncio.CancelledError:
+                log.warning("cut off: the grace period is over")
+                if status is None:
+                    over = BusyError("shutting_down", "the service is shutting down")
+                    await busy_response(over)(scope, receive, send_decorated)
             except Exception as error:
                 log.exception("request failed")
                 if status is None:
                     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
                     await error_response(500, text)(scope, receive, send_decorated)
-            milliseconds = round((time.perf_counter() - start) * 1000, 1)
+            seconds = time.perf_counter() - start
+            self._metrics.answered(getattr(inner.get("route"), "path", "other"), status, seconds)
             line = log.debug if path in _QUIET_PATHS else log.info
-            line("request", status=status, milliseconds=milliseconds)
+            line("request", status=status, milliseconds=round(seconds * 1000, 1))
+
+
+def _trace(header: str) -> dict[str, str]:
+    """What a log line says of the trace that the request belongs to."""
+    found = _TRACE.fullmatch(header)
+    return {"trace_id": found[1], "parent_span_id": found[2]} if found else {}
 
 
 def _without_trailing_slash(scope: Scope) -> Scope:
