@@ -102,7 +102,7 @@ def test_a_network_under_another_name_answers_alike(tmp_path: Path) -> None:
         licence = "Apache-2.0"
         input = { colour = "rgb", size = [112, 112] }
         parameters = { similarity_coefficients = [1.2, 6.0] }
-        files.network = { importer = "onnx", parts = [{ filename = "mine.onnx" }] }
+        files.network = { importer = "onnx", runtime = { bf16 = true }, parts = [{ filename = "mine.onnx" }] }
         """
     )
     pull = [sys.executable, "-m", "embedding_calculator", "models", "pull", "mine"]
