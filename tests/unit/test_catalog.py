@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from publisher import describe, tiny_network
 
 from embedding_calculator.errors import ConfigurationError
 from embedding_calculator.models.catalog import PACKAGED, Catalog
+from publisher import describe, tiny_network
 
 TWO = """
 [[model]]

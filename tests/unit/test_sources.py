@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models.archive import extract_member
 from embedding_calculator.models.catalog import Entry
 from embedding_calculator.models.download import direct_url
 from embedding_calculator.models.sources import Fetched, Sources, Workspace
+from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
 CONTENT = tiny_network()
 
