@@ -61,7 +61,12 @@ class Graph:
         pad = kernel // 2 if kernel < 7 else 0
         weight = self.weights.layer((filters, self.channels[data] // groups, kernel, kernel)) * np.float32(scale)
         inputs = [data, self.constant(weight), self.constant(self.weights.normal((filters,), 0.1))]
-        window = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4, "dilations": [1, 1]}
+        window: dict[str, Any] = {
+            "kernel_shape": [kernel] * 2,
+            "strides": [stride] * 2,
+            "pads": [pad] * 4,
+            "dilations": [1, 1],
+        }
         return self.add("Conv", inputs, channels=filters, group=groups, **window)
 
     def prelu(self, data: str) -> str:
@@ -180,5 +185,5 @@ def scrfd_10g(seed: int = 8) -> bytes:
 def _doubled(graph: Graph, data: str) -> str:
     sides = graph.constant(np.array([1, 1, 2, 2], np.float32))
     none = graph.constant(np.zeros(0, np.float32))
-    modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    modes: dict[str, Any] = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return graph.add("Resize", [data, none, sides], **modes)

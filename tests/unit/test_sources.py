@@ -143,6 +143,13 @@ def test_members_of_a_zip_are_fetched_with_one_download(
     assert len(publisher.asked) == 1
 
 
+def test_shadows_in_a_zip_from_a_mac_are_not_the_file(tmp_path: Path) -> None:
+    members = {"model/tiny.onnx": b"x", "__MACOSX/model/._tiny.onnx": b"its icon"}
+    (tmp_path / "a.zip").write_bytes(zip_of(**members))
+    extract_member(tmp_path / "a.zip", "*tiny.onnx", tmp_path / "out", 100)
+    assert (tmp_path / "out").read_bytes() == b"x"
+
+
 @pytest.mark.parametrize("name", ["../../escaped", "/escaped", "a/../../escaped", "..\\escaped", "C:\\escaped"])
 def test_a_zip_that_leads_out_of_its_folder_is_refused(
     publisher: Publisher, tmp_path: Path, workspace: Workspace, name: str
