@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from publisher import describe, tiny_network
 
 from embedding_calculator.errors import ConfigurationError
 from embedding_calculator.models.catalog import PACKAGED, Catalog
 from embedding_calculator.models.spec import Traits
+from publisher import describe, tiny_network
 
 TWO = """
 [[model]]

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from publisher import Page, describe, serving, tiny_network
 from typer.testing import CliRunner, Result
 
 from embedding_calculator.cli import app
 from embedding_calculator.errors import EmbeddingCalculatorError
+from publisher import Page, describe, serving, tiny_network
 
 CONTENT = tiny_network()
 

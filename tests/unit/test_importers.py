@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from publisher import tiny_network
 
 from embedding_calculator.models.importers import flush_subnormals
+from publisher import tiny_network
 
 
 def test_weights_too_small_to_matter_become_zero(tmp_path: Path) -> None:

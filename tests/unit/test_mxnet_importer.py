@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,10 @@ from embedding_calculator.arrays import Floats
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models.importers.mxnet import convert
 from embedding_calculator.models.importers.mxnet.params import read_params
+from made.mxnet import Arrays, params_bytes
 
-Arrays = Mapping[str, np.ndarray[Any, Any]]
-TYPE_FLAGS = {"float32": 0, "float64": 1, "float16": 2, "int32": 4}
 RANDOM = np.random.default_rng(7)
 PICTURES = RANDOM.standard_normal((2, 3, 6, 5)).astype(np.float32)
-
-
-def params_bytes(arrays: Arrays, layout: int = 2) -> bytes:
-    """A ``.params`` file; ``layout`` 0 is the oldest, 2 that of MXNet 1.x."""
-    parts = [struct.pack("<QQQ", 0x112, 0, len(arrays))]
-    for array in arrays.values():
-        if layout == 2:
-            parts.append(struct.pack("<Ii", 0xF993FAC9, 0))
-        elif layout == 1:
-            parts.append(struct.pack("<I", 0xF993FAC8))
-        parts.append(struct.pack(f"<I{array.ndim}{'q' if layout else 'I'}", array.ndim, *array.shape))
-        parts.append(struct.pack("<iii", 1, 0, TYPE_FLAGS[array.dtype.name]) + array.tobytes())
-    parts.append(struct.pack("<Q", len(arrays)))
-    parts += [struct.pack("<Q", len(name)) + name.encode() for name in arrays]
-    return b"".join(parts)
 
 
 def node(operator: str, name: str, inputs: list[int], key: str = "attrs", **attributes: str) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models.archive import extract_member
 from embedding_calculator.models.catalog import Entry
 from embedding_calculator.models.download import direct_url
 from embedding_calculator.models.sources import Fetched, Sources, Workspace
+from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
 CONTENT = tiny_network()
 
@@ -141,6 +141,13 @@ def test_members_of_a_zip_are_fetched_with_one_download(
         entry = entry_of(tmp_path, describe(CONTENT, f'{{ url = "{url}", member = "{member}" }}'))
         assert fetch(entry, workspace).path.read_bytes() == CONTENT
     assert len(publisher.asked) == 1
+
+
+def test_shadows_in_a_zip_from_a_mac_are_not_the_file(tmp_path: Path) -> None:
+    members = {"model/tiny.onnx": b"x", "__MACOSX/model/._tiny.onnx": b"its icon"}
+    (tmp_path / "a.zip").write_bytes(zip_of(**members))
+    extract_member(tmp_path / "a.zip", "*tiny.onnx", tmp_path / "out", 100)
+    assert (tmp_path / "out").read_bytes() == b"x"
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "/escaped", "a/../../escaped", "..\\escaped", "C:\\escaped"])

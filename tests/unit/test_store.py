@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models.catalog import Catalog, Entry, Part
 from embedding_calculator.models.sources import Fetched, Sources, Workspace
 from embedding_calculator.models.store import MANIFEST, NETWORK, State, Store
+from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
 CONTENT = tiny_network()
 PULL = """

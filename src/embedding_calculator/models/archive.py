@@ -51,7 +51,8 @@ def _refuse_unsafe(infos: list[zipfile.ZipInfo]) -> None:
 
 
 def _choose(infos: list[zipfile.ZipInfo], member: str) -> zipfile.ZipInfo:
-    files = [info for info in infos if not info.is_dir()]
+    # Zips packed on a Mac hold a shadow of every file, with a name that fits the same patterns.
+    files = [info for info in infos if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
     fitting = [info for info in files if info.filename == member]
     fitting = fitting or [info for info in files if fnmatchcase(info.filename, member)]
     if len(fitting) != 1:
