@@ -87,7 +87,7 @@ class Masked:
 
     def find_faces(self, photo: bytes, **_: Any) -> list[Face]:
         edges = next(self._boxes).astype(int).tolist()
-        return [Face(Box(*box, 0.9), mask=Mask("with_mask", 0.8)) for box in edges]
+        return [Face(Box(x, y, right, bottom, 0.9), mask=Mask("with_mask", 0.8)) for x, y, right, bottom in edges]
 
 
 def test_masks_are_judged_on_the_faces_found(shared: Path, tmp_path: Path) -> None:

@@ -33,10 +33,11 @@ def test_the_surest_box_takes_the_face() -> None:
     found = boxes((1, 0, 11, 10), (0, 0, 10, 10), (50, 50, 60, 60))
     taken = match_boxes(annotated, found, 0.5)
     assert taken.tolist() == [0, -1, -1]
-    wrong = mistakes(taken, 2)
+    wrong = mistakes(taken, np.array([True, True]))
     assert wrong.missed.tolist() == [1]
     assert wrong.false.tolist() == [1, 2]
     assert len(wrong) == 3
+    assert mistakes(taken, np.array([True, False])).missed.tolist() == []
     assert match_boxes(boxes(), found, 0.5).tolist() == [-1, -1, -1]
     assert match_boxes(annotated, boxes(), 0.5).tolist() == []
 

@@ -130,9 +130,11 @@ def match_noses(noses: Floats, found: Floats) -> Indices:
     return taken
 
 
-def mistakes(taken: Indices, faces: int) -> Mistakes:
-    """From what ``match_boxes`` or ``match_noses`` says about a photo of so many ``faces``."""
-    return Mistakes(np.setdiff1d(np.arange(faces), taken), np.flatnonzero(taken < 0))
+def mistakes(taken: Indices, matters: Flags) -> Mistakes:
+    """From what ``match_boxes`` or ``match_noses`` says of a photo, and which of its faces ``(M,)`` matter."""
+    missed = matters.copy()
+    missed[taken[taken >= 0]] = False
+    return Mistakes(np.flatnonzero(missed), np.flatnonzero(taken < 0))
 
 
 def score_boxes(photos: Iterable[tuple[Floats, Floats]], overlap: float, min_width: float) -> Score:

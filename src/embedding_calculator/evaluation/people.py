@@ -144,8 +144,8 @@ def write_report(result: Attributes, folder: Path, asked: Sequence[tuple[str, st
     sections: list[Section] = []
     if ages := result.ages:
         facts += [
-            (f"{ages.error:.1f} years", "mean error of the age"),
-            (f"{ages.bias:+.1f} years", "too old (+) or too young (-)"),
+            (f"{ages.error:.1f}", "years of mean error"),
+            (f"{ages.bias:+.1f}", "years too old (+) or too young (-)"),
             (f"{ages.inside:.0%}".replace("%", " %"), f"of the ranges hold the age; {ages.claimed * 100:.0f} % said"),
         ]
         sections += [
