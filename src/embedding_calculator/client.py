@@ -24,6 +24,10 @@ class ServiceClient:
     def __init__(self, url: str, timeout: float = 60.0) -> None:
         self._client = httpx.Client(base_url=url, timeout=timeout)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     @property
     def plugins(self) -> tuple[str, ...]:
         """The slugs that the service has, the detector's left out.

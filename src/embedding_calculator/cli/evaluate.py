@@ -58,13 +58,14 @@ def pairs(
 
     require_reports()
     rows = read_pairs(table)
-    finder = open_finder(url)
-    asked = _asked(finder, url, "detector", "calculator")
-    journal = Journal(output / "journal.jsonl", asked)
     names = [name for row in rows for name in (row.first, row.second)]
     read = read_in(images)
-    answers = answers_of(journal, names, lambda name: embed(finder, read(name)), "embedding")
-    result = verify(rows, answers, Coefficients(*finder.similarity_coefficients))
+    with open_finder(url) as finder:
+        asked = _asked(finder, url, "detector", "calculator")
+        journal = Journal(output / "journal.jsonl", asked)
+        answers = answers_of(journal, names, lambda name: embed(finder, read(name)), "embedding")
+        configured = Coefficients(*finder.similarity_coefficients)
+    result = verify(rows, answers, configured)
     summary = result.summary()
     lines = [
         ("pairs", f"{summary['pairs']}, {summary['left_out']} left out because a photo shows no face"),
@@ -119,12 +120,12 @@ def attributes(
 
     require_reports()
     people = read_people(table)
-    finder = open_finder(url)
-    asked = {**_asked(finder, url, "detector", "age", "gender"), "pad": pad}
-    read = read_in(images)
-    journal = Journal(output / "journal.jsonl", asked)
     names = [person.photo for person in people]
-    answers = answers_of(journal, names, lambda name: ask(finder, read(name), pad), "asking")
+    read = read_in(images)
+    with open_finder(url) as finder:
+        asked = {**_asked(finder, url, "detector", "age", "gender"), "pad": pad}
+        journal = Journal(output / "journal.jsonl", asked)
+        answers = answers_of(journal, names, lambda name: ask(finder, read(name), pad), "asking")
     result = assess(people, answers)
     lines = [("people", f"{result.people}, {result.left_out} left out because no face was found")]
     if ages := result.ages:
@@ -161,13 +162,13 @@ def mask(
 
     require_reports()
     photos = read_masks(table)
-    finder = open_finder(url)
-    if "mask" not in finder.plugins:
-        raise ConfigurationError("no plugin tells of masks: EXTRA_PLUGINS must name one")
-    asked = _asked(finder, url, "detector", "mask")
     read = read_in(images)
-    journal = Journal(output / "journal.jsonl", asked)
-    answers = answers_of(journal, photos, lambda name: ask(finder, read(name)), "asking")
+    with open_finder(url) as finder:
+        if "mask" not in finder.plugins:
+            raise ConfigurationError("no plugin tells of masks: EXTRA_PLUGINS must name one")
+        asked = _asked(finder, url, "detector", "mask")
+        journal = Journal(output / "journal.jsonl", asked)
+        answers = answers_of(journal, photos, lambda name: ask(finder, read(name)), "asking")
     result = assess(photos, answers, overlap)
     counts = result.confusion
     lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,12 +16,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def open_finder(url: str | None) -> FaceAnalyzer | ServiceClient:
+@contextmanager
+def open_finder(url: str | None) -> Iterator[FaceAnalyzer | ServiceClient]:
     """A running service, or without a URL the engine in this process."""
     from embedding_calculator.client import ServiceClient
     from embedding_calculator.library import FaceAnalyzer
 
-    return ServiceClient(url) if url else FaceAnalyzer()
+    if not url:
+        yield FaceAnalyzer()
+        return
+    client = ServiceClient(url)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def watched(steps: Iterable[T], label: str, total: int) -> Iterator[T]:

@@ -159,7 +159,7 @@ def write_report(
     first = next(iter(results.values()))
     curves = {name: result.curve for name, result in results.items() if result.curve}
     best = max(curves, key=lambda name: curves[name].average_precision, default=None)
-    header = ["detector", "undetected", "false", "recall", "precision", "average precision", "threshold"]
+    header = ["detector", "undetected", "false", "recall", "precision", "AP", "threshold"]
     rows = [
         [
             name,
