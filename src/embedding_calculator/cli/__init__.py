@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from embedding_calculator.cli import benchmark_detection, evaluate, models, scan, serve, tune
+from embedding_calculator.cli import benchmark, benchmark_detection, evaluate, models, scan, serve, tune
 from embedding_calculator.errors import EmbeddingCalculatorError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(scan.scan)
+app.command()(benchmark.benchmark)
 app.command()(benchmark_detection.benchmark_detection)
 app.command()(tune.tune)
 app.add_typer(evaluate.app, name="evaluate")

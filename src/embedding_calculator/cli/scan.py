@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from embedding_calculator.evaluation.detection import Mistakes
     from embedding_calculator.results import Face
 
-_SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-    *(".ico", ".ppm", ".pgm", ".pbm", ".heic", ".heif", ".avif"),
-}
-
 _OVERLAP = 0.4
 """Intersection over union from which a box is the annotated one: annotators begin a face at the hairline or below."""
 
@@ -102,12 +97,12 @@ def scan(
     """
     from rich.console import Console
 
-    from embedding_calculator.cli.shared import open_finder, watched
+    from embedding_calculator.cli.shared import open_finder, pictures_in, watched
     from embedding_calculator.settings import granted_cpus
 
     quiet = json is not None and str(json) == "-"
     console = Console(stderr=quiet)
-    files = list(_named(_photos(photos), names))
+    files = list(_named(pictures_in(photos), names))
     if not files:
         console.print("no photos there", style="yellow")
         raise typer.Exit(1)
@@ -136,15 +131,6 @@ def scan(
         _print(results, photos, console)
     if not all(result.sound for result in results):
         raise typer.Exit(1)
-
-
-def _photos(places: list[Path]) -> Iterator[Path]:
-    """Files are taken whatever their names; in folders only what is named like a picture."""
-    for place in places:
-        if place.is_dir():
-            yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-        else:
-            yield place
 
 
 def _named(photos: Iterator[Path], names: str | None) -> Iterator[Path]:
@@ -245,24 +231,12 @@ def _print(results: list[Scan], places: list[Path], console: Console) -> None:
     for result in results:
         _add_rows(table, str(_below(result.photo, places)), result)
     console.print(table)
-<<<<<<< HEAD
     failed = [result for result in results if result.error]
     for result in failed:
         console.print(f"{os.path.relpath(result.photo)}: {result.error}", style="red", highlight=False, soft_wrap=True)
     faces = sum(len(result.faces) for result in results)
     unread = f", {len(failed)} of which could not be read" if failed else ""
     console.print(f"\n{faces} faces in {len(results)} photos{unread}", style="bold")
-
-
-def _add_rows(table: Table, result: Scan) -> None:
-    name = os.path.relpath(result.photo)
-    if not result.faces and not result.error:
-=======
-    faces, failed = sum(len(result.faces) for result in results), sum(bool(result.error) for result in results)
-    console.print(
-        f"\n{faces} faces in {len(results)} photos" + (f", {failed} of which could not be read" if failed else ""),
-        style="bold",
-    )
     if judged := [result.wrong for result in results if result.wrong is not None]:
         missed, false = (sum(len(getattr(wrong, kind)) for wrong in judged) for kind in ("missed", "false"))
         style = "bold red" if missed or false else "bold green"
@@ -270,10 +244,7 @@ def _add_rows(table: Table, result: Scan) -> None:
 
 
 def _add_rows(table: Table, name: str, result: Scan) -> None:
-    if result.error:
-        table.add_row(name, "", f"[red]{result.error}[/red]")
-    elif not result.faces:
->>>>>>> 901df51 (Scan judges photos whose noses or boxes are known, tells and draws mistakes, and heeds the original's variables)
+    if not result.faces and not result.error:
         table.add_row(name, "", "[dim]no face[/dim]")
     false = set() if result.wrong is None else set(result.wrong.false.tolist())
     for number, face in enumerate(result.faces, 1):

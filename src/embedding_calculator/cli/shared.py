@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ico", ".ppm", ".pgm", ".pbm", ".heic", ".heif", ".avif"),
+}
+
 
 @contextmanager
 def open_finder(url: str | None) -> Iterator[FaceAnalyzer | ServiceClient]:
@@ -55,3 +60,12 @@ def answers_of(
 def read_in(folder: Path) -> Callable[[str], bytes]:
     """Reads a photo of the folder by its name."""
     return lambda name: (folder / name).read_bytes()
+
+
+def pictures_in(places: Iterable[Path]) -> Iterator[Path]:
+    """Files are taken whatever their names; in folders only what is named like a picture."""
+    for place in places:
+        if place.is_dir():
+            yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+        else:
+            yield place
