@@ -9,6 +9,7 @@ A page holds them between ``<!-- generated: NAME -->`` and ``<!-- end -->``; all
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,9 +32,13 @@ from embedding_calculator.settings import Settings
 ROOT = Path(__file__).parents[1]
 
 _MARKED = re.compile(r"(<!-- generated: ([a-z -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+CHART_SCHEMA = ROOT / "deploy/helm/embedding-calculator/values.schema.json"
+
 _COMPUTED_DEFAULTS = {
     "uwsgi_threads": "processors granted",
     "models_dir": "the user's cache folder; on Linux `~/.cache/embedding-calculator/models`",
+    "queue_limit": "16 a thread",
+    "max_connections": "what the file descriptors allow, at most 4096",
 }
 
 
@@ -143,15 +148,23 @@ def _operation(title: str, operation: Mapping[str, Any]) -> str:
         ]
         parts.append(table(("parameter", "type", "default", "meaning"), *rows))
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        fields = content["schema"]["properties"].items()
-        body = [(f"`{name}`", _type(value), value["description"]) for name, value in fields]
-        parts.append(f"Body, `{kind}`:\n\n" + table(("field", "type", "meaning"), *body))
+        fields = content["schema"].get("properties", {}).items()
+        body = [(f"`{name}`", _type(value), value.get("description", "")) for name, value in fields]
+        told = table(("field", "type", "meaning"), *body) if body else content["schema"].get("description", "") + "\n"
+        parts.append(f"Body, `{kind}`:\n\n{told}")
     answers = [
-        (status, _type(answer["content"]["application/json"]["schema"]), answer["description"])
+        (status, _answer(answer.get("content", {})), answer["description"])
         for status, answer in operation["responses"].items()
     ]
     parts.append(table(("status", "answer", ""), *answers))
     return "\n".join(parts)
+
+
+def _answer(content: Mapping[str, Any]) -> str:
+    """What an answer is: the shape of its JSON, or the kinds of its other content."""
+    if "application/json" in content:
+        return _type(content["application/json"]["schema"])
+    return ", ".join(f"`{kind}`" for kind in content)
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -223,6 +236,14 @@ def draw_picture(target: Path) -> None:
     drawn.quantize(256).save(target, optimize=True)  # a third of the bytes
 
 
+def _with_all_settings(schema: str) -> str:
+    """The Helm chart's schema, knowing every variable but the port, which the chart sets itself."""
+    document = json.loads(schema)
+    names = sorted(name.upper() for name in Settings.model_fields if name != "ml_port")
+    document["properties"]["settings"]["propertyNames"]["enum"] = names
+    return json.dumps(document, indent=2) + "\n"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit status: 1 where ``--check`` found something out of date."""
     if "--picture" in arguments:
@@ -235,6 +256,12 @@ def main(arguments: Sequence[str]) -> int:
             stale.append(page.relative_to(ROOT))
             if "--check" not in arguments:
                 page.write_text(current, encoding="utf-8")
+    if (chart := _with_all_settings(CHART_SCHEMA.read_text(encoding="utf-8"))) != CHART_SCHEMA.read_text(
+        encoding="utf-8"
+    ):
+        stale.append(CHART_SCHEMA.relative_to(ROOT))
+        if "--check" not in arguments:
+            CHART_SCHEMA.write_text(chart, encoding="utf-8")
     for page in stale:
         print(f"{page}: {'out of date; run: make docs' if '--check' in arguments else 'brought up to date'}")
     return int("--check" in arguments and bool(stale))

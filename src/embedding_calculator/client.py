@@ -24,6 +24,10 @@ class ServiceClient:
     def __init__(self, url: str, timeout: float = 60.0) -> None:
         self._client = httpx.Client(base_url=url, timeout=timeout)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     @property
     def plugins(self) -> tuple[str, ...]:
         """The slugs that the service has, the detector's left out.
@@ -31,7 +35,26 @@ class ServiceClient:
         Raises:
             ServiceError: no service answers there.
         """
-        return tuple(slug for slug in self._request("GET", "/status")["available_plugins"] if slug != "detector")
+        return tuple(slug for slug in self.versions if slug != "detector")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Slug to plugin of everything the service has, the detector included.
+
+        Raises:
+            ServiceError: no service answers there.
+        """
+        return dict(self._request("GET", "/status")["available_plugins"])
+
+    @property
+    def similarity_coefficients(self) -> tuple[float, float]:
+        """How the service turns a distance into a similarity; see ``plugins.base.Calculator``.
+
+        Raises:
+            ServiceError: no service answers there.
+        """
+        c0, c1 = self._request("GET", "/status")["similarity_coefficients"]
+        return float(c0), float(c1)
 
     def find_faces(
         self,

@@ -44,6 +44,16 @@ class FaceAnalyzer:
         """The slugs that ``find_faces`` understands."""
         return tuple(plugin.slug for plugin in self._analyzer.plugins)
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Slug to plugin of everything configured, the detector included."""
+        return self._analyzer.versions
+
+    @property
+    def similarity_coefficients(self) -> tuple[float, float]:
+        """What ``similarity`` makes of a distance; see ``plugins.base.Calculator``."""
+        return self._analyzer.calculator.run.similarity_coefficients
+
     def find_faces(
         self,
         photo: str | Path | bytes | Pixels,
@@ -80,7 +90,7 @@ class FaceAnalyzer:
         Args:
             first, second: ``(D,)`` embeddings of this analyzer's calculator, of any length.
         """
-        c0, c1 = self._analyzer.calculator.run.similarity_coefficients
+        c0, c1 = self.similarity_coefficients
         distance = np.linalg.norm(first / np.linalg.norm(first) - second / np.linalg.norm(second))
         return float((np.tanh((c0 - distance) * c1) + 1) / 2)
 

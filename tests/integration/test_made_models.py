@@ -224,4 +224,5 @@ def faces_in(detector: Any, photo: Pixels) -> Floats:
     for array in (found.boxes, found.landmarks, found.probabilities):
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
-    return found.boxes
+    boxes: Floats = found.boxes
+    return boxes

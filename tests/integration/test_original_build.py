@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
-from accuracy import overlaps
 from conftest import run_service
 from embedding_calculator.engine.assembly import configured_entries
+from embedding_calculator.evaluation.detection import overlaps
 from embedding_calculator.models.catalog import Catalog
 from embedding_calculator.models.sources import Sources
 from embedding_calculator.models.store import Store

@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from accuracy import overlaps
 from conftest import run_service
 from embedding_calculator.arrays import Floats
+from embedding_calculator.evaluation.detection import overlaps
 from embedding_calculator.evaluation.similarity import cross_validate
 
 pytestmark = pytest.mark.integration

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from embedding_calculator.arrays import Floats
-from embedding_calculator.cli import app
-from embedding_calculator.cli.fit_similarity import embedding_of_portrait
+from embedding_calculator.evaluation.pairs import embed
 from embedding_calculator.imaging.align import ARCFACE_112, cut
 from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.imaging.picture import Raster
@@ -22,9 +20,9 @@ pytestmark = pytest.mark.integration
 
 
 def embedding(analyzer: FaceAnalyzer, path: Path) -> Floats:
-    found = embedding_of_portrait(analyzer, path)
-    assert found is not None, path
-    return found
+    vector = embed(analyzer, path.read_bytes())["embedding"]
+    assert vector is not None, path
+    return np.asarray(vector, np.float32)
 
 
 def test_persons_of_the_samples_are_told_apart(shared: Path, analyzer: FaceAnalyzer) -> None:
@@ -70,17 +68,3 @@ def test_a_crop_from_a_coarse_decode_is_that_of_the_full_one(shared: Path, analy
     full = cut(Whole(picture.raster(1.0)), ARCFACE_112, boxes, landmarks)[0].astype(float)
     assert np.abs(coarse - full).mean() < 1.5
     assert np.corrcoef(coarse.ravel(), full.ravel())[0, 1] > 0.998
-
-
-def test_fit_similarity_prints_what_the_catalogue_takes(shared: Path, tmp_path: Path) -> None:
-    names = ["001_A", "002_A", "003_A", "004_A", "005_A", "007_B", "008_B", "009_C"]
-    rows = [f"{one}.jpg,{other}.jpg,{int(one[-1] == other[-1])}" for one, other in combinations(names, 2)]
-    pairs = tmp_path / "pairs.csv"
-    pairs.write_text("\n".join(["image_a,image_b,same", *rows, "001_A.jpg,017_0.jpg,0"]))
-    arguments = ["fit-similarity", "--pairs", str(pairs), "--images", str(shared / "data/samples")]
-    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert result.exit_code == 0
-    assert "28 pairs, 1 left out" in result.stdout
-    assert "accuracy 100.00%" in result.stdout
-    assert "similarity_coefficients = [1." in result.stdout
-    assert "difference_threshold = 1." in result.stdout

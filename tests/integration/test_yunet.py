@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from accuracy import overlaps, read_boxes, score_boxes
+from embedding_calculator.evaluation.detection import overlaps, read_boxes, score_boxes
 from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.imaging.picture import ArrayPicture, Picture
 from embedding_calculator.models.runtime import Model

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astronaut import face_batch
-from publisher import republished, serving, zip_of
-from test_mxnet_importer import params_bytes
 
 from embedding_calculator.arrays import Floats
 from embedding_calculator.errors import ModelError
@@ -22,6 +20,8 @@ from embedding_calculator.models.importers.graph import Graph
 from embedding_calculator.models.sources import Sources
 from embedding_calculator.models.store import Store
 from embedding_calculator.plugins.insightface.facemask import MaskDetector
+from made.mxnet import params_bytes
+from publisher import republished, serving, zip_of
 
 ANSWERS = {
     "mobilenet_v2_on_mafa_kaggle123": (

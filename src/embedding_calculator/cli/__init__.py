@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from embedding_calculator.cli import fit_similarity, models, scan, serve, tune
+from embedding_calculator.cli import benchmark, benchmark_detection, evaluate, models, scan, serve, tune
 from embedding_calculator.errors import EmbeddingCalculatorError
 
 app = typer.Typer(
@@ -17,8 +17,10 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(scan.scan)
-app.command()(fit_similarity.fit_similarity)
+app.command()(benchmark.benchmark)
+app.command()(benchmark_detection.benchmark_detection)
 app.command()(tune.tune)
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
 
 

@@ -79,9 +79,7 @@ def cross_validate(distances: Distances, same: Labels, folds: int = 10) -> Repor
     """
     if min(same.sum(), (~same).sum()) < folds:
         raise ValueError(f"{folds} folds need at least {folds} pairs of one person and {folds} of different people")
-    fold = np.empty(len(same), int)
-    for label in (same, ~same):
-        fold[label] = np.arange(label.sum()) % folds
+    fold = deal(same, folds)
     told = np.empty(len(same))
     for part in range(folds):
         held_out = fold == part
@@ -92,6 +90,14 @@ def cross_validate(distances: Distances, same: Labels, folds: int = 10) -> Repor
         brier=float(weights @ (told - same) ** 2),
         calibration_error=_calibration_error(told, same, weights),
     )
+
+
+def deal(same: Labels, folds: int) -> NDArray[np.intp]:
+    """Fold numbers ``(N,)``, both kinds of pairs dealt out evenly."""
+    numbers = np.empty(len(same), np.intp)
+    for label in (same, ~same):
+        numbers[label] = np.arange(label.sum()) % folds
+    return numbers
 
 
 def _balanced(same: Labels) -> Distances:
@@ -107,12 +113,12 @@ def _threshold(distances: Distances, same: Labels) -> float:
     cuts = []
     for _ in range(_RESAMPLES):
         chosen = np.concatenate([random.choice(ones, ones.size), random.choice(others, others.size)])
-        cuts.append(_best_cut(distances[chosen], same[chosen]))
+        cuts.append(best_cut(distances[chosen], same[chosen]))
     return float(np.mean(cuts))
 
 
-def _best_cut(distances: Distances, same: Labels) -> float:
-    """The middle of the widest gap between neighbours among the cuts with the highest balanced accuracy."""
+def best_cut(distances: Distances, same: Labels) -> float:
+    """The distance that separates ``(N,)`` pairs best, both labels weighing the same: the middle of the widest gap."""
     order = np.argsort(distances)
     ordered = distances[order]
     weights = np.where(same, 1, -1) * _balanced(same)

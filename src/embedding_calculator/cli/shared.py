@@ -1,0 +1,71 @@
+"""What several commands have in common: where faces come from, and a bar that shows how far they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from embedding_calculator.client import ServiceClient
+    from embedding_calculator.evaluation.journal import Journal
+    from embedding_calculator.library import FaceAnalyzer
+
+T = TypeVar("T")
+
+_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ico", ".ppm", ".pgm", ".pbm", ".heic", ".heif", ".avif"),
+}
+
+
+@contextmanager
+def open_finder(url: str | None) -> Iterator[FaceAnalyzer | ServiceClient]:
+    """A running service, or without a URL the engine in this process."""
+    from embedding_calculator.client import ServiceClient
+    from embedding_calculator.library import FaceAnalyzer
+
+    if not url:
+        yield FaceAnalyzer()
+        return
+    client = ServiceClient(url)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def watched(steps: Iterable[T], label: str, total: int) -> Iterator[T]:
+    """The same steps, with a progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(steps, label, total=total, console=Console(stderr=True), transient=True)
+
+
+def answers_of(
+    journal: Journal, photos: Iterable[str], compute: Callable[[str], Mapping[str, Any]], label: str
+) -> dict[str, Mapping[str, Any]]:
+    """Every photo's answer; those computed before are taken from the journal, and it is said how many these are."""
+    from embedding_calculator.settings import granted_cpus
+
+    names = list(dict.fromkeys(photos))
+    if before := journal.done:
+        print(f"{before} of {len(names)} photos were done before and are not computed again", file=sys.stderr)
+    return dict(watched(journal.answers(names, compute, granted_cpus()), label, len(names)))
+
+
+def read_in(folder: Path) -> Callable[[str], bytes]:
+    """Reads a photo of the folder by its name."""
+    return lambda name: (folder / name).read_bytes()
+
+
+def pictures_in(places: Iterable[Path]) -> Iterator[Path]:
+    """Files are taken whatever their names; in folders only what is named like a picture."""
+    for place in places:
+        if place.is_dir():
+            yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+        else:
+            yield place
