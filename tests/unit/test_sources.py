@@ -178,6 +178,7 @@ def test_a_zip_with_a_link_is_refused(tmp_path: Path) -> None:
         (b"no zip", "a", "damaged or not a plain zip"),
         (zip_of(a=b"x" * 50)[:-30], "a", "damaged or not a plain zip"),
     ],
+    ids=["too large", "absent", "ambiguous", "no zip", "cut short"],
 )
 def test_a_bad_member_is_refused(tmp_path: Path, content: bytes, member: str, told: str) -> None:
     (tmp_path / "a.zip").write_bytes(content)
