@@ -30,6 +30,7 @@ class Connection(HttpToolsProtocol):
         self._incomplete = True  # A request is being received; before the first byte of the first it is awaited.
         self._in_head = True
         self._head_bytes = 0
+        self._header_bytes = 0
         self._since = 0.0
         self._received = 0
         self._watch: asyncio.TimerHandle | None = None
@@ -62,13 +63,14 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._incomplete = self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._header_bytes = 0
         self._restart()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one of the trailers that may follow a body in chunks."""
         super().on_header(name, value)
-        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADER_BYTES:
             raise ValueError("the headers are too long")
 
     def on_headers_complete(self) -> None:
