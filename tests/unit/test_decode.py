@@ -211,6 +211,13 @@ def test_transparent_pixels_lie_on_white(name: str) -> None:
     assert difference(whole(make()), expected) <= tolerance
 
 
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+def test_dark_pictures_of_16_bits_stay_dark_in_either_order_of_bytes(order: str) -> None:
+    mode = {"<": "I;16", ">": "I;16B"}[order]
+    dark = Image.frombytes(mode, (8, 8), np.full((8, 8), 200, f"{order}u2").tobytes())
+    assert whole(encode(dark, "TIFF")).max() == 1
+
+
 def test_half_transparent_pixels_are_mixed_with_white() -> None:
     data = encode(Image.new("RGBA", (8, 8), (200, 0, 100, 51)), "PNG")
     assert np.abs(whole(data) - np.array([244.0, 204, 224])).max() <= 1

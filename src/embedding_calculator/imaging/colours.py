@@ -17,10 +17,8 @@ def to_rgb(image: Image.Image) -> Pixels:
         grey = to_eight_bits(np.asarray(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(paper, image)
-    return np.array(image.convert("RGB"))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), _as(image, "RGBA"))
+    return np.array(_as(image, "RGB"))
 
 
 def to_eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
@@ -31,7 +29,7 @@ def to_eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
     not a number is black.
     """
     levels = np.nan_to_num(grey.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    if grey.dtype == np.uint16:
+    if grey.dtype.kind == "u":  # Of 16 bits, in either order of bytes.
         white = 65535.0
     else:
         largest = float(levels.max())
@@ -39,3 +37,8 @@ def to_eight_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
         white = next((candidate for candidate in candidates if largest <= candidate), largest)
     eight: NDArray[np.uint8] = np.rint(levels * (255.0 / white)).clip(0, 255).astype(np.uint8)
     return eight
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    """Pillow copies even what has the mode already: four bytes a pixel."""
+    return image if image.mode == mode else image.convert(mode)

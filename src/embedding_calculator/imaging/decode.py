@@ -153,7 +153,7 @@ class _JPEG:
 
 
 class _Whole:
-    """Decodes once, entirely."""
+    """Decodes once, entirely, and lets go of the file and of Pillow's own pixels."""
 
     def __init__(self, image: ImageFile.ImageFile) -> None:
         self._image = image
@@ -169,7 +169,9 @@ class _Whole:
             self._image.tile = []
             if self._image.getbbox() is None:
                 raise
-        return to_rgb(self._image)
+        pixels = to_rgb(self._image)
+        self._image.close()
+        return pixels
 
 
 class _EncodedPicture:
