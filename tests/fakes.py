@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embedding_calculator.arrays import Floats
 from embedding_calculator.engine.choices import Choices
 from embedding_calculator.imaging.align import Crop
 from embedding_calculator.imaging.picture import Picture
@@ -76,6 +77,23 @@ class BrokenPlugin:
     crop: Crop | None = None
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
+        raise ZeroDivisionError("it broke")
+
+
+class SilentPlugin:
+    """Answers for fewer faces than there are."""
+
+    slug = "silent"
+    crop: Crop | None = None
+
+    def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
+        return [{}] * (len(faces) - 1)
+
+
+class BrokenRefiner(FakeDetector):
+    """Finds faces, and fails at its second look."""
+
+    def refine(self, picture: Picture, detections: Detections) -> Floats:
         raise ZeroDivisionError("it broke")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,15 +65,15 @@ class Analyzer:
 
         Returns:
             The faces, and the milliseconds it took to find one of them on average.
+
+        Raises:
+            ImageUnreadableError, ImageTooLargeError: the picture turns out to be broken, or beyond what memory holds.
+            PluginError: the detector failed.
         """
         start = time.perf_counter()
         detector = self.detector.run
-        try:
+        with _failures_named(self.detector):
             found = detector.detect(picture, detector.default_threshold if threshold is None else threshold)
-        except EmbeddingCalculatorError:
-            raise
-        except Exception as error:
-            raise PluginError(self.detector.version, error) from error
         areas = (found.boxes[:, 2] - found.boxes[:, 0]) * (found.boxes[:, 3] - found.boxes[:, 1])
         found = found[np.argsort(-areas, kind="stable")]
         return found, _milliseconds_each(start, len(found))
@@ -87,7 +88,7 @@ class Analyzer:
         points = np.full((1, 5, 2), np.nan, np.float32)
         seen, _ = self.detect(picture, min(detector.default_threshold, _SUSPICION))
         if len(seen):
-            points = detector.refine(picture, seen[:1]) if isinstance(detector, Refiner) else seen.landmarks[:1]
+            points = self._refined(picture, seen[:1])
         box = np.array([[0, 0, picture.width, picture.height]], np.float32)
         return Detections(box, np.ones(1, np.float32), points)
 
@@ -100,19 +101,17 @@ class Analyzer:
         look would look past them, and their points have had theirs.
 
         Raises:
-            PluginError: a plugin failed; the text names it.
+            ImageUnreadableError, ImageTooLargeError: as in ``detect``.
+            PluginError: a plugin failed, or did not answer for each face; the text names it.
         """
         batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins, whole))
         fields: list[dict[str, Any]] = [{} for _ in range(len(faces))]
         milliseconds = {}
         for plugin in plugins:
             start = time.perf_counter()
-            try:
-                answers = plugin.run(batch)
-            except Exception as error:
-                raise PluginError(plugin.version, error) from error
-            for face, answer in zip(fields, answers, strict=True):
-                face.update(answer)
+            with _failures_named(plugin):
+                for face, answer in zip(fields, plugin.run(batch), strict=True):
+                    face.update(answer)
             milliseconds[plugin.slug] = _milliseconds_each(start, len(faces))
         return Description(fields, milliseconds)
 
@@ -122,10 +121,28 @@ class Analyzer:
         kinds = {plugin.run.crop for plugin in plugins if plugin.run.crop is not None}
         if not kinds or not len(faces):
             return {}
-        detector = self.detector.run
-        points = detector.refine(picture, faces) if isinstance(detector, Refiner) and not whole else faces.landmarks
+        points = faces.landmarks if whole else self._refined(picture, faces)
         points = np.where(np.isnan(points), _assumed_landmarks(faces.boxes), points)
         return {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
+
+    def _refined(self, picture: Picture, faces: Detections) -> Floats:
+        """The points of a second look, by detectors that have one."""
+        detector = self.detector.run
+        if not isinstance(detector, Refiner):
+            return faces.landmarks
+        with _failures_named(self.detector):
+            return detector.refine(picture, faces)
+
+
+@contextmanager
+def _failures_named(plugin: Configured[object]) -> Iterator[None]:
+    """What a plugin raises becomes a PluginError; our own errors, such as of a broken picture, stay what they are."""
+    try:
+        yield
+    except EmbeddingCalculatorError:
+        raise
+    except Exception as error:
+        raise PluginError(plugin.version, error) from error
 
 
 def box_of(faces: Detections, index: int) -> Box:

@@ -1,0 +1,76 @@
+"""Whoever fails is named, whatever it was doing; what is wrong with the picture stays the picture's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from embedding_calculator.arrays import Floats
+from embedding_calculator.engine.analyzer import Analyzer
+from embedding_calculator.errors import ImageUnreadableError, PluginError
+from embedding_calculator.imaging.align import ARCFACE_112, Crop
+from embedding_calculator.imaging.picture import ArrayPicture, Picture
+from embedding_calculator.plugins.base import Detections, Detector, FaceBatch, FacePlugin, Fields
+from embedding_calculator.plugins.registry import Configured
+from fakes import BrokenPlugin, BrokenRefiner, FakeCalculator, FakeDetector, SilentPlugin
+
+WHITE = ArrayPicture(np.full((100, 100, 3), 255, np.uint8))
+
+
+class Aligned:
+    """Wants an aligned crop, and with it the detector's second look."""
+
+    slug = "aligned"
+    crop: Crop | None = ARCFACE_112
+
+    def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
+        return [{}] * len(faces)
+
+
+class Unreadable(FakeDetector):
+    def detect(self, picture: Picture, threshold: float) -> Detections:
+        raise ImageUnreadableError("cut short")
+
+    def refine(self, picture: Picture, detections: Detections) -> Floats:
+        raise ImageUnreadableError("cut short")
+
+
+def analyzer(detector: Detector, *plugins: FacePlugin) -> Analyzer:
+    return Analyzer(
+        Configured("detector", "fake.Detector", detector),
+        Configured("calculator", "fake.Calculator", FakeCalculator()),
+        [Configured(plugin.slug, f"fake.{plugin.slug}", plugin) for plugin in plugins],
+    )
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["second look", "whole picture"])
+def test_a_detector_that_fails_at_its_second_look_is_named(whole: bool) -> None:
+    broken = analyzer(BrokenRefiner(), Aligned())
+    with pytest.raises(PluginError, match=r"^fake.Detector error - it broke$"):
+        if whole:
+            broken.take_whole(WHITE)
+        else:
+            broken.describe(WHITE, broken.detect(WHITE)[0], broken.plugins)
+
+
+def test_a_plugin_that_does_not_answer_for_each_face_is_named() -> None:
+    silent = analyzer(FakeDetector(), SilentPlugin())
+    with pytest.raises(PluginError, match=r"^fake.silent error - "):
+        silent.describe(WHITE, silent.detect(WHITE)[0], silent.plugins)
+
+
+def test_a_plugin_that_raises_is_named() -> None:
+    broken = analyzer(FakeDetector(), BrokenPlugin())
+    with pytest.raises(PluginError, match=r"^fake.broken error - it broke$"):
+        broken.describe(WHITE, broken.detect(WHITE)[0], broken.plugins)
+
+
+def test_a_broken_picture_is_nobodys_failure() -> None:
+    unreadable = analyzer(Unreadable(), Aligned())
+    with pytest.raises(ImageUnreadableError):
+        unreadable.detect(WHITE)
+    found = FakeDetector().detect(WHITE, 0.5)
+    with pytest.raises(ImageUnreadableError):
+        unreadable.describe(WHITE, found, unreadable.plugins)
