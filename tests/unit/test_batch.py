@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from embedding_calculator.http.app import create_app
+from embedding_calculator.http.service import Service
 from embedding_calculator.settings import Settings
 from fakes import BrokenPlugin, FakeAge, fake_choices
 
@@ -84,6 +85,20 @@ def test_a_failing_plugin_is_that_photos_error(client: TestClient) -> None:
     found = answers(post(client, dress("parts", {"a": PICTURE, "b": BLACK}), face_plugins="broken"))
     assert (found["a"]["status"], found["a"]["message"]) == (500, "PluginError: fake.BrokenPlugin error - it broke")
     assert found["b"]["status"] == 400
+
+
+def test_what_nobody_foresaw_is_that_photos_error(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Service.find_faces
+
+    def find_faces(self: Service, data: bytes, *arguments: Any) -> dict[str, Any]:
+        if data == BLACK:
+            raise MemoryError
+        return real(self, data, *arguments)
+
+    monkeypatch.setattr(Service, "find_faces", find_faces)
+    found = answers(post(client, dress("parts", {"a": PICTURE, "b": BLACK})))
+    assert (found["b"]["status"], found["b"]["message"]) == (500, "MemoryError")
+    assert found["a"]["result"]
 
 
 def test_a_damaged_line_is_that_lines_error(client: TestClient) -> None:

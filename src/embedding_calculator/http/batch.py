@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import orjson
+import structlog
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -18,7 +19,6 @@ from embedding_calculator.engine.admission import Ticket
 from embedding_calculator.engine.timing import Stopwatch
 from embedding_calculator.errors import (
     BusyError,
-    EmbeddingCalculatorError,
     ImageTooLargeError,
     ImageUnreadableError,
     InputError,
@@ -35,6 +35,7 @@ from embedding_calculator.serialize import to_json
 from embedding_calculator.settings import Settings
 
 router = APIRouter()
+log = structlog.get_logger(__name__)
 
 _LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _ZIP = b"PK\x03\x04"
@@ -210,8 +211,9 @@ async def _result(service: Service, index: int, item: Item, parameters: Paramete
         return failure(*client_error(error))
     except BusyError as error:
         return failure(503, f"503 Service Unavailable: {error}")
-    except EmbeddingCalculatorError as error:
-        return failure(500, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        log.exception("failed")  # One photo's misfortune; the answers to the others go on.
+        return failure(500, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     finally:
         service.metrics.computed(ticket.stopwatch)
 
