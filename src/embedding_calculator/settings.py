@@ -94,8 +94,10 @@ class Settings(BaseSettings):
         """What ``values`` does not say comes from the environment.
 
         Raises:
-            ConfigurationError: a value cannot be used; the text names the variable.
+            ConfigurationError: there is no such setting, or a value cannot be used; the text names it.
         """
+        if unknown := sorted(values.keys() - type(self).model_fields.keys()):
+            raise ConfigurationError(f"there is no setting {unknown[0]!r}")
         try:
             super().__init__(**values)
         except ValidationError as error:
