@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import zipfile
@@ -160,6 +161,15 @@ def test_a_zip_that_leads_out_of_its_folder_is_refused(
     assert not list(tmp_path.parent.rglob("escaped"))
 
 
+def damaged_lzma() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a", bytes(range(100)))
+    content = bytearray(stream.getvalue())
+    content[35:39] = b"\xff" * 4  # The compressor's properties, behind a header of 31 bytes and their length.
+    return bytes(content)
+
+
 def test_a_zip_with_a_link_is_refused(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("tiny.onnx")
     link.external_attr = 0o120777 << 16
@@ -177,8 +187,9 @@ def test_a_zip_with_a_link_is_refused(tmp_path: Path) -> None:
         (zip_of(a1=b"x", a2=b"x"), "a*", "holds 2 files"),
         (b"no zip", "a", "damaged or not a plain zip"),
         (zip_of(a=b"x" * 50)[:-30], "a", "damaged or not a plain zip"),
+        (damaged_lzma(), "a", "damaged or not a plain zip"),
     ],
-    ids=["too large", "absent", "ambiguous", "no zip", "cut short"],
+    ids=["too large", "absent", "ambiguous", "no zip", "cut short", "damaged LZMA"],
 )
 def test_a_bad_member_is_refused(tmp_path: Path, content: bytes, member: str, told: str) -> None:
     (tmp_path / "a.zip").write_bytes(content)

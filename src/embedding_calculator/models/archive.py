@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
 import zlib
@@ -35,7 +36,7 @@ def extract_member(archive: Path, member: str, target: Path, limit: int) -> None
                         raise ModelError(f"{info.filename} in the archive unpacks to more than {limit} bytes")
                     sink.write(chunk)
     # RuntimeError is zipfile's word for an encrypted member, NotImplementedError for an unknown compression.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"the archive is damaged or not a plain zip: {error}") from error
 
 
