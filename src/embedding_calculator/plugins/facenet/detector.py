@@ -61,8 +61,7 @@ class FaceDetector:
         self._max_candidates: int = parameters["max_candidates"]
         self._batch: int = parameters["batch"]
         self._networks = model.networks
-        self._mean = np.asarray(model.input.mean, np.float32)[:, None, None]
-        self._scale = np.asarray(model.input.scale, np.float32)[:, None, None]
+        self._tensor = model.input.tensor
 
     def detect(self, picture: Picture, threshold: float) -> Detections:
         """Every face more probable than ``threshold``; the third network's own threshold (0.55) is the lowest."""
@@ -163,10 +162,6 @@ class FaceDetector:
         chunks = np.array_split(squares, max(1, math.ceil(len(squares) / self._batch)))
         answers = [network.run(self._tensor(_windows(small, chunk, side))) for chunk in chunks]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-
-    def _tensor(self, windows: Pixels | Floats) -> Floats:
-        planes = np.ascontiguousarray(windows.transpose(0, 3, 1, 2), np.float32)
-        return (planes - self._mean) * self._scale
 
     def _widen(self, boxes: _Doubles, width: int, height: int) -> _Doubles:
         """The box as the original reports it: whole pixels, with margins, inside the picture."""
