@@ -15,7 +15,7 @@ from embedding_calculator.plugins.base import FaceBatch, Fields
 
 
 @dataclass(frozen=True, slots=True)
-class BoxCrop:
+class SquareCrop:
     """Around a box's middle, not turned; the box's longer side takes ``share`` of the crop."""
 
     size: tuple[int, int]
@@ -33,7 +33,7 @@ class BoxCrop:
         return maps
 
 
-_CROP = BoxCrop((192, 192), 2 / 3)
+_CROP = SquareCrop((192, 192), 2 / 3)
 
 
 class Landmarks2d106Detector:
