@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -87,10 +88,11 @@ def require_models(settings: Settings) -> None:
         ConfigurationError: a plugin or a model does not exist.
         ModelError: a model is not in the store; all that are missing are named at once, with the remedy.
     """
-    store = Store(settings.models_dir)
-    states = {
-        entry.name: store.state(entry) for entry in configured_entries(settings, Catalog.load(settings.model_catalog))
-    }
+    _require(configured_entries(settings, Catalog.load(settings.model_catalog)), Store(settings.models_dir))
+
+
+def _require(entries: Iterable[Entry], store: Store) -> None:
+    states = {entry.name: store.state(entry) for entry in entries}
     if absent := {name: state for name, state in states.items() if state is not State.PRESENT}:
         told = ", ".join(f"{name} ({state})" for name, state in absent.items())
         raise ModelError(
@@ -106,11 +108,12 @@ def build(settings: Settings) -> Choices:
         ConfigurationError: a plugin or a model does not exist, or an engine that is insisted on cannot be used.
         ModelError: a model is not in the store or is damaged.
     """
-    require_models(settings)
     catalog, store = Catalog.load(settings.model_catalog), Store(settings.models_dir)
+    entries = configured_entries(settings, catalog)
+    _require(entries, store)
     registry = Registry(catalog)
     runtime = runtime_of(settings)
-    models = {entry.name: store.open(entry, runtime) for entry in configured_entries(settings, catalog)}
+    models = {entry.name: store.open(entry, runtime) for entry in entries}
 
     def configured(name: PluginName, kind: type[P], variable: str, **options: Any) -> Configured[P]:
         entry, plugin = registry.entry(name), registry.load(name)
