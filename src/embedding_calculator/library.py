@@ -15,7 +15,7 @@ from embedding_calculator.engine.assembly import build
 from embedding_calculator.engine.intake import take_in
 from embedding_calculator.errors import InputError
 from embedding_calculator.imaging.picture import ArrayPicture, Picture
-from embedding_calculator.results import Face
+from embedding_calculator.results import Box, Face
 from embedding_calculator.settings import Settings
 
 _KNOWN_FIELDS = frozenset(field.name for field in fields(Face)) - {"box", "extra"}
@@ -103,7 +103,7 @@ class FaceAnalyzer:
         return take_in(data, self._settings, stored_chroma=self._analyzer.stored_chroma)
 
 
-def _face(box: Any, answers: Mapping[str, Any]) -> Face:
+def _face(box: Box, answers: Mapping[str, Any]) -> Face:
     known = {name: value for name, value in answers.items() if name in _KNOWN_FIELDS}
     extra = {name: value for name, value in answers.items() if name not in _KNOWN_FIELDS}
     return Face(box, **known, extra=extra)

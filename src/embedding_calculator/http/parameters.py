@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -49,7 +48,7 @@ class Parameters:
             value = float(text)
         except ValueError:
             raise ParameterError(THRESHOLD) from None
-        if math.isnan(value) or not 0 <= value <= 1:
+        if not 0 <= value <= 1:
             raise ParameterError(THRESHOLD)
         return value
 
