@@ -58,4 +58,4 @@ def _doubled(plane: Pixels) -> Pixels:
     height, width = plane.shape
     wider = (plane.reshape(-1, 8).astype(np.float32) @ _DOUBLING.T).reshape(height // 8, 8, width * 2)
     doubled = (_DOUBLING @ wider).reshape(height * 2, width * 2)
-    return np.clip(np.rint(doubled), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(doubled, out=doubled), 0, 255, out=doubled).astype(np.uint8)
