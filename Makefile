@@ -25,6 +25,17 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+lint-images: $(VENV)/.images
+	$(BIN)/hadolint Dockerfile
+	bash -n deploy/prove-image.sh
+	$(BIN)/python -m pytest tests/unit/test_deployment.py
+
+# A real image, built and run without a container engine; needs root and takes minutes: deploy/prove-image.sh tells more.
+prove-image: $(VENV)/.dev
+	@mkdir -p build
+	@$(BIN)/python -c 'import PIL.Image, skimage.data as d; PIL.Image.fromarray(d.astronaut()).save("build/astronaut.jpg")'
+	deploy/prove-image.sh build/astronaut.jpg
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -59,4 +70,9 @@ $(VENV)-importers/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-importers
 	$(VENV)-importers/bin/python -m pip install --quiet --disable-pip-version-check \
 		--editable '.[test,test-importers,import-tensorflow]'
+	@touch $@
+
+$(VENV)/.images: $(VENV)/.dev
+	@echo "Installing into $(VENV), with what checks of images and charts need ..."
+	$(INSTALL) --editable '.[images]'
 	@touch $@
