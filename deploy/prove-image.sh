@@ -22,7 +22,7 @@ mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 certificates=${CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}
 image=localhost/embedding-calculator:proof
 base=${BASE_IMAGE:-localhost/debian:bookworm}
-export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
+export BUILDAH_ISOLATION=chroot
 
 say() { printf '\n== %s\n' "$*"; }
 fail() {
@@ -63,6 +63,8 @@ finish() {
   if [[ -n $service ]]; then kill -KILL "$service" 2>/dev/null || true; fi
   store umount "$container" >/dev/null
   store rm "$container" >/dev/null
+  # What the overlay driver leaves mounted would keep WORK from being removed.
+  umount --recursive "$work/storage/overlay" 2>/dev/null || true
 }
 trap finish EXIT
 config() { store inspect --type image --format "{{range .Docker.Config.$1}}{{println .}}{{end}}" "$image" | sed '/^$/d'; }
