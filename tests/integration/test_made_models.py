@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.cli import app
-from embedding_calculator.imaging.align import Crop, cut
+from embedding_calculator.imaging.align import cut
 from embedding_calculator.imaging.picture import ArrayPicture
 from embedding_calculator.models.catalog import Catalog, Entry
 from embedding_calculator.models.runtime import Model
 from embedding_calculator.models.store import State, Store
-from embedding_calculator.plugins.base import Detections, FaceBatch
+from embedding_calculator.plugins.base import Detections, Detector, FaceBatch, FacePlugin
 from embedding_calculator.plugins.registry import PluginName, Registry
 from made.arcface import fresnet, mobilefacenet
 from made.catalogue import PACKAGED, contents, installed, left_behind, republished
@@ -196,8 +196,9 @@ def test_its_plugins_answer_about_a_face(pulled: Pulled) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def about_the_face(plugin: Any, photo: Pixels, answers: int) -> Floats:
-    crop: Crop = plugin.crop
+def about_the_face(plugin: FacePlugin, photo: Pixels, answers: int) -> Floats:
+    crop = plugin.crop
+    assert crop is not None
     crops = cut(ArrayPicture(photo), crop, FACE.boxes, FACE.landmarks)
     (fields,) = plugin(FaceBatch(photo.shape[1], photo.shape[0], FACE, {crop: crops}))
     ((kind, values),) = fields.items()
@@ -214,7 +215,7 @@ def about_the_face(plugin: Any, photo: Pixels, answers: int) -> Floats:
     return array
 
 
-def faces_in(detector: Any, photo: Pixels) -> Floats:
+def faces_in(detector: Detector, photo: Pixels) -> Floats:
     found = detector.detect(ArrayPicture(photo), detector.default_threshold)
     assert len(found) > 0
     assert found.boxes.shape == (len(found), 4)

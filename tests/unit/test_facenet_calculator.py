@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astronaut import face_batch
-from publisher import republished, serving
 from test_inception_resnet_v1 import made
 from test_torch_state import StateDict, Storage, archive, tensor
 
@@ -24,6 +23,7 @@ from embedding_calculator.models.store import Store
 from embedding_calculator.plugins.base import Calculator as CalculatorProtocol
 from embedding_calculator.plugins.facenet import Calculator
 from embedding_calculator.plugins.prewhitening import prewhitened
+from publisher import republished, serving
 
 EMBEDDING = [0.0234638, -0.0803119, 0.0320635, -0.0542922, 0.0319631, -0.0359146, -0.0182245, -0.0295171]
 

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from publisher import tiny_network
 
 from embedding_calculator.errors import ConfigurationError
 from embedding_calculator.models.runtime import Plan, Runtime, Wishes, choice, machine, open_network
@@ -22,6 +21,7 @@ from embedding_calculator.models.runtime.network import run_in_pieces
 from embedding_calculator.models.runtime.onnx_runtime import CORE_ML, CUDA, OnnxRuntimeNetwork, Provider
 from embedding_calculator.models.runtime.tuning import measure, read_tuning, tuning_file, write_tuning
 from embedding_calculator.models.spec import Traits
+from publisher import tiny_network
 
 ORT, OV, BF16 = Plan("onnxruntime"), Plan("openvino"), Plan("openvino", "bf16")
 TAME = Traits(bf16=True, float32="openvino")

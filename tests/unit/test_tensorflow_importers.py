@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astronaut import face_batch
-from publisher import republished, serving, zip_of
 
 from embedding_calculator.arrays import Floats
 from embedding_calculator.errors import ModelError
@@ -22,6 +21,7 @@ from embedding_calculator.models.store import Store
 from embedding_calculator.plugins.facenet import Calculator
 from embedding_calculator.plugins.facenet.facemask import MaskDetector
 from embedding_calculator.plugins.rude_carnie import AgeDetector, GenderDetector
+from publisher import republished, serving, zip_of
 
 pytest.importorskip("tensorflow", reason="needs TensorFlow: make test-importers")
 pytest.importorskip("tf_slim", reason="needs TensorFlow-Slim: make test-importers")
