@@ -20,6 +20,7 @@ from tempfile import TemporaryFile
 import httpx
 import psutil
 import pytest
+import trustme
 from PIL import Image
 from skimage.data import astronaut
 
@@ -174,7 +175,6 @@ def test_clients_that_leave_cost_nothing_and_slow_ones_are_dropped(photo: bytes)
 
 
 def test_it_serves_https_by_its_own_flags(tmp_path: Path) -> None:
-    trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
