@@ -41,10 +41,11 @@ def serve(
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", counts)
 
         from embedding_calculator.http.app import create_app
-        from embedding_calculator.http.server import options
+        from embedding_calculator.http.server import options, return_memory_promptly
 
+        return_memory_promptly()
         uvicorn.run(
-            "embedding_calculator.http.app:create_app" if several else create_app(settings=settings),
+            "embedding_calculator.http.server:worker" if several else create_app(settings=settings),
             factory=several,
             workers=settings.uwsgi_processes if several else None,
             host=host or settings.ml_host,

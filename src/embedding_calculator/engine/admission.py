@@ -12,11 +12,11 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
 from threading import Condition
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 from embedding_calculator.engine.timing import Stopwatch
@@ -26,7 +26,7 @@ from embedding_calculator.settings import Settings, granted_memory
 T = TypeVar("T")
 
 _BYTES_SHARE = 16  # An upload lies in memory up to three times: as received, as its part, as base64.
-_PIXELS_SHARE = 40  # A quarter of the memory at 10 bytes a pixel: what Pillow holds, and RGB beside it.
+_PIXELS_SHARE = 40  # A third of the memory at 14 bytes a pixel, measured: what Pillow holds, RGB beside it, copies.
 _GLANCE = 0.25  # Seconds after which who waits for pixels looks whether its client is still there.
 
 
@@ -82,6 +82,7 @@ class Ticket:
         self.stopwatch = stopwatch
         self._admission = admission
         self._bytes = 0
+        self._pixels = 0
         self._deadline = math.inf
         self._abandoned = False
         self._handed_over = False
@@ -134,16 +135,20 @@ class Ticket:
         if time.monotonic() >= self._deadline:
             raise self._admission.too_late()
 
-    @contextmanager
-    def pixels(self, amount: int) -> Iterator[None]:
-        """Room for a picture of so many pixels, waited for if need be."""
-        budget = self._admission.pixels
+    def take_pixels(self, amount: int) -> None:
+        """Room for a picture of so many pixels, waited for if need be, and held until the work ends.
+
+        Raises:
+            AbandonedError, BusyError: see ``check``.
+        """
         with self.stopwatch.stage("memory"):
-            budget.take(amount, self.check)
-        try:
-            yield
-        finally:
-            budget.give_back(amount)
+            self._admission.pixels.take(amount, self.check)
+        self._pixels += amount
+
+    def return_pixels(self) -> None:
+        """The work has ended and its pictures are gone."""
+        self._admission.pixels.give_back(self._pixels)
+        self._pixels = 0
 
     def release(self) -> None:
         """Give everything back; harmless if that was done before."""
@@ -243,7 +248,11 @@ class Admission:
             try:
                 ticket.check()
                 return work()
+            except BaseException as error:
+                clear_frames(error.__traceback__)  # They hold the picture for as long as the error lives.
+                raise
             finally:
+                ticket.return_pixels()
                 self._running.discard(ticket)
                 self._typical += (time.perf_counter() - begin - self._typical) / 16
 

@@ -67,6 +67,8 @@ async def read_form(content_type: str | None, chunks: AsyncIterator[bytes], *, m
         parser.finalize()
     except FormParserError as error:
         raise FormError(str(error)) from error
+    finally:
+        reader.callbacks = {}  # They refer to the reader and it to them: without this it would outlive the request.
     if not reader.complete:
         raise FormError("the body breaks off before its closing boundary")
     return reader.form

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 import structlog
+from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from embedding_calculator.http.app import create_app
 from embedding_calculator.serialize import to_json
 from embedding_calculator.settings import Settings
 
@@ -16,6 +20,9 @@ MAX_HEADER_BYTES = 64 * 1024
 """Of one request, its address included. Uvicorn itself bounds them only with its slower parser."""
 PROGRESS_BYTES = 64 * 1024
 """What must arrive while the client is waited for, each time its patience is up; less only if that completes it."""
+
+_M_MMAP_THRESHOLD = -3  # In glibc's malloc.h.
+_LARGE_BLOCK_BYTES = 8 << 20  # Pillow's blocks are larger; what small photos need is not, and is used again.
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +132,22 @@ class Connection(HttpToolsProtocol):
                 self._refuse(b"408 Request Timeout", "the request arrives too slowly")
             return
         self._look_again()
+
+
+def worker() -> FastAPI:
+    """The application in a worker process of its own."""
+    return_memory_promptly()
+    return create_app()
+
+
+def return_memory_promptly() -> None:
+    """Have the C library give large blocks back to the system as soon as they are free.
+
+    For the whole process, so that only who owns it calls this. By itself glibc takes a large block that was freed as a
+    sign to keep the next ones: each thread then holds on to the largest picture it ever saw.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # Another C library: it has habits of its own.
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
 
 
 def options(settings: Settings) -> dict[str, Any]:

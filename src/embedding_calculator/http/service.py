@@ -77,21 +77,19 @@ class Service:
         stopwatch = ticket.stopwatch
         with stopwatch.stage("open"):
             picture = MeasuredPicture(take_in(data, self.settings, stored_chroma=analyzer.stored_chroma), stopwatch)
-        with ticket.pixels(picture.width * picture.height):
-            threshold = parameters.threshold()
-            with stopwatch.stage("detector"):
-                faces, milliseconds = (
-                    analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)
-                )
-            if not len(faces):
-                raise NoFaceFoundError
-            faces = faces[: parameters.limit()]
-            embedding_format = parameters.embedding_format()
-            ticket.check()
-            with stopwatch.stage("crop"):
-                description = analyzer.describe(picture, faces, plugins, whole=not detect)
-                for slug, value in description.milliseconds.items():
-                    stopwatch.add(slug, value * len(faces) / 1000)
+        ticket.take_pixels(picture.width * picture.height)
+        threshold = parameters.threshold()
+        with stopwatch.stage("detector"):
+            faces, milliseconds = analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)
+        if not len(faces):
+            raise NoFaceFoundError
+        faces = faces[: parameters.limit()]
+        embedding_format = parameters.embedding_format()
+        ticket.check()
+        with stopwatch.stage("crop"):
+            description = analyzer.describe(picture, faces, plugins, whole=not detect)
+            for slug, value in description.milliseconds.items():
+                stopwatch.add(slug, value * len(faces) / 1000)
         stopwatch.faces += len(faces)
         times = {slug: int(value) for slug, value in {"detector": milliseconds, **description.milliseconds}.items()}
         return [
