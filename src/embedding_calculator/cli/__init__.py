@@ -10,6 +10,7 @@ from embedding_calculator.cli import (
     benchmark,
     benchmark_detection,
     evaluate,
+    memory_constraints,
     models,
     optimize_detection,
     scan,
@@ -29,6 +30,7 @@ app.command()(scan.scan)
 app.command()(benchmark.benchmark)
 app.command()(benchmark_detection.benchmark_detection)
 app.command()(optimize_detection.optimize_detection)
+app.command()(memory_constraints.memory_constraints)
 app.command()(tune.tune)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
