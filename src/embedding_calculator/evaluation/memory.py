@@ -57,7 +57,7 @@ def read_size(text: str) -> int:
 def shown(size: int) -> str:
     """A size as people write it: ``512m``, ``1.5g``."""
     unit = next((unit for unit in "gmk" if size >= _UNITS[unit]), "")
-    return f"{size / _UNITS[unit]:.3g}{unit}"
+    return f"{round(size / _UNITS[unit], 2):g}{unit}"
 
 
 def find_cgroup(own: Path = Path("/proc/self/cgroup"), mount: Path = _CGROUPS) -> Path | None:
