@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from embedding_calculator.cli import benchmark, benchmark_detection, evaluate, models, scan, serve, tune
+from embedding_calculator.cli import (
+    benchmark,
+    benchmark_detection,
+    evaluate,
+    memory_constraints,
+    models,
+    optimize_detection,
+    scan,
+    serve,
+    tune,
+)
 from embedding_calculator.errors import EmbeddingCalculatorError
 
 app = typer.Typer(
@@ -19,6 +29,8 @@ app.command()(serve.serve)
 app.command()(scan.scan)
 app.command()(benchmark.benchmark)
 app.command()(benchmark_detection.benchmark_detection)
+app.command()(optimize_detection.optimize_detection)
+app.command()(memory_constraints.memory_constraints)
 app.command()(tune.tune)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")

@@ -152,7 +152,7 @@ def mask(
 ) -> None:
     """Masks: what is told of faces whose mask is known. Run it again to resume.
 
-    Example: EXTRA_PLUGINS=facenet.mask.MaskDetector embedding-calculator evaluate mask boxes.csv --images images
+    Example: EXTRA_PLUGINS=facenet.facemask.MaskDetector embedding-calculator evaluate mask boxes.csv --images images
     """
     from embedding_calculator.cli.shared import answers_of, open_finder, read_in
     from embedding_calculator.errors import ConfigurationError

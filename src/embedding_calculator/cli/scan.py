@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,12 +97,12 @@ def scan(
     """
     from rich.console import Console
 
-    from embedding_calculator.cli.shared import open_finder, pictures_in, watched
+    from embedding_calculator.cli.shared import named, open_finder, pictures_in, watched
     from embedding_calculator.settings import granted_cpus
 
     quiet = json is not None and str(json) == "-"
     console = Console(stderr=quiet)
-    files = list(_named(pictures_in(photos), names))
+    files = list(named(pictures_in(photos), names))
     if not files:
         console.print("no photos there", style="yellow")
         raise typer.Exit(1)
@@ -131,12 +131,6 @@ def scan(
         _print(results, photos, console)
     if not all(result.sound for result in results):
         raise typer.Exit(1)
-
-
-def _named(photos: Iterator[Path], names: str | None) -> Iterator[Path]:
-    """Those of these names, with or without their suffix; all if none are given."""
-    wanted = set((names or "").replace(",", " ").split())
-    return (photo for photo in photos if not wanted or {photo.name, photo.stem} & wanted)
 
 
 def _known(noses: Path | None, boxes: Path | None) -> dict[str, AnnotatedPhoto]:

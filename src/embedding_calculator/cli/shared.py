@@ -69,3 +69,9 @@ def pictures_in(places: Iterable[Path]) -> Iterator[Path]:
             yield from sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
         else:
             yield place
+
+
+def named(photos: Iterator[Path], names: str | None) -> Iterator[Path]:
+    """Those of these names, with or without their suffix; all if none are given."""
+    wanted = set((names or "").replace(",", " ").split())
+    return (photo for photo in photos if not wanted or {photo.name, photo.stem} & wanted)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from embedding_calculator.engine.assembly import runtime_of
 from embedding_calculator.engine.intake import take_in
 from embedding_calculator.errors import ConfigurationError
 from embedding_calculator.imaging.picture import Picture
@@ -40,7 +41,7 @@ class Bench:
             raise ConfigurationError(f"{name} has no model, and so no parameters")
         self.entry: Entry = entry
         self._plugin = registry.load(parsed)
-        self._model = Store(settings.models_dir).open(entry)
+        self._model = Store(settings.models_dir).open(entry, runtime_of(settings))
         if not isinstance(self.detector({}), Detector):
             raise ConfigurationError(f"{name} is not a detector")
 

@@ -17,6 +17,7 @@ from embedding_calculator.evaluation.verification import Roc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Plot: TypeAlias = "Figure"
@@ -133,16 +134,6 @@ def latencies(times: Mapping[str, Doubles]) -> Figure:
     return figure
 
 
-def bars(names: Sequence[str], values: Sequence[float], axis: str) -> Figure:
-    """One horizontal bar a name."""
-    figure, axes = _figure(axis, "")
-    drawn = axes.barh(names, values, color=TEAL, height=0.6)
-    axes.bar_label(drawn, fmt="{:.3g}", padding=4, color=INK, fontsize=9)
-    axes.invert_yaxis()
-    axes.margins(x=0.12)
-    return figure
-
-
 def search_history(errors: Sequence[float], baseline: float) -> Figure:
     """The errors of every trial in order, and the fewest so far."""
     figure, axes = _figure("Trial", "Errors")
@@ -150,6 +141,7 @@ def search_history(errors: Sequence[float], baseline: float) -> Figure:
     axes.scatter(numbers, errors, s=16, color=GREY, alpha=0.6, linewidths=0, label="trial")
     axes.plot(numbers, np.minimum.accumulate(errors), color=TEAL, linewidth=2.2, drawstyle="steps-post", label="best")
     axes.axhline(baseline, color=CORAL, linewidth=1.4, linestyle=(0, (4, 3)), label="as in the catalogue")
+    _whole(axes.xaxis, axes.yaxis)
     _legend(axes, "upper right")
     return figure
 
@@ -166,6 +158,7 @@ def search_slices(values: Mapping[str, Sequence[float]], errors: Sequence[float]
         _style(axes, name, "Errors")
         axes.scatter(tried, errors, s=16, color=TEAL, alpha=0.55, linewidths=0)
         axes.axvline(best[name], color=CORAL, linewidth=1.4)
+        _whole(axes.yaxis)
     return figure
 
 
@@ -188,13 +181,18 @@ def _style(axes: Axes, x: str, y: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _percent(*axis: object) -> None:
-    from matplotlib.axis import Axis
+def _percent(*axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter
 
     for one in axis:
-        if isinstance(one, Axis):
-            one.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.4g} %"))
+        one.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.4g} %"))
+
+
+def _whole(*axis: Axis) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for one in axis:
+        one.set_major_locator(MaxNLocator(integer=True))
 
 
 def _legend(axes: Axes, place: Literal["upper left", "upper right", "lower left"]) -> None:
