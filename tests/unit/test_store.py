@@ -20,7 +20,7 @@ import pytest
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models.catalog import Catalog, Entry, Part
 from embedding_calculator.models.sources import Fetched, Sources, Workspace
-from embedding_calculator.models.store import MANIFEST, NETWORK, State, Store
+from embedding_calculator.models.store import GOLDEN, MANIFEST, NETWORK, State, Store
 from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
 CONTENT = tiny_network()
@@ -90,7 +90,7 @@ def test_what_is_recorded(store: Store, entry: Entry) -> None:
     assert manifest.outputs == {"embedding": ["batch", 4]}
     assert manifest.parts[0].sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert not manifest.parts[0].pinned
-    assert sorted(path.name for path in store.path(entry).parent.iterdir()) == [MANIFEST, NETWORK]
+    assert sorted(path.name for path in store.path(entry).parent.iterdir()) == [GOLDEN, MANIFEST, NETWORK]
 
 
 def test_nothing_is_asked_when_everything_is_there(store: Store, entry: Entry, publisher: Publisher) -> None:
@@ -327,3 +327,18 @@ def wait_for(condition: object) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_verify_asks_each_network_for_its_golden_vector_again(store: Store, entry: Entry) -> None:
+    store.pull([entry], Sources())
+    assert store.verify(entry) is State.VERIFIED
+    golden = store.path(entry).with_name(GOLDEN)
+    with np.load(golden) as kept:
+        answers = dict(kept)
+    assert all(np.isfinite(answer).all() for answer in answers.values())
+
+    np.savez(golden, allow_pickle=False, **{name: answer * 1.1 + 1 for name, answer in answers.items()})
+    assert store.verify(entry) is State.DIFFERENT
+    assert store.state(entry) is State.PRESENT  # It runs; only whoever asks is told.
+    golden.write_bytes(b"broken")
+    assert store.verify(entry) is State.DAMAGED

@@ -184,11 +184,16 @@ def _progress_bars() -> Iterator[Progress]:
         yield show
 
 
+_REMEDIES = {
+    **dict.fromkeys(("missing", "damaged"), "; fetch it: embedding-calculator models pull {}"),
+    "different": "; the file is sound, but what runs it answers otherwise than when it was pulled",
+}
+
+
 def _verify(store: Store, entries: Sequence[Entry]) -> bool:
     sound = True
     for entry in entries:
         state = store.verify(entry)
         sound = sound and state == "verified"
-        remedy = "" if state == "verified" else f"; fetch it: embedding-calculator models pull {entry.name}"
-        typer.echo(f"{entry.name}: {state}{remedy}")
+        typer.echo(f"{entry.name}: {state}{_REMEDIES.get(state, '').format(entry.name)}")
     return sound

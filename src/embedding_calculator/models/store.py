@@ -9,12 +9,14 @@ import logging
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,11 +25,13 @@ from embedding_calculator.models import importers
 from embedding_calculator.models.catalog import Entry, FileSpec
 from embedding_calculator.models.runtime import Model, Runtime
 from embedding_calculator.models.sources import DISK_FULL, Sources, Workspace, file_hash
+from embedding_calculator.models.spec import InputSpec
 
 _log = logging.getLogger(__name__)
 
 NETWORK = "network.onnx"
 MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
 
 
 class State(StrEnum):
@@ -35,6 +39,7 @@ class State(StrEnum):
 
     MISSING = "missing"
     DAMAGED = "damaged"
+    DIFFERENT = "different"
     PRESENT = "present"
     VERIFIED = "verified"
 
@@ -52,7 +57,11 @@ class PulledPart(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Lies beside each network, written last: where it is, the network is whole."""
+    """Lies beside each network, written last: where it is, the network is whole.
+
+    ``pixels`` is the input contract of the entry that pulled it; ``probed`` the shape of ``inspection.probe`` to which
+    it gave the answers in ``golden.npz``.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -64,13 +73,15 @@ class Manifest(BaseModel):
     parts: tuple[PulledPart, ...]
     inputs: dict[str, list[int | str]]
     outputs: dict[str, list[int | str]]
+    pixels: InputSpec
+    probed: tuple[int, ...]
     sha256: str
     bytes: int
     mtime_ns: int
 
 
 class Store:
-    """A folder of imported networks: ``store/KEY/network.onnx`` and ``manifest.json``.
+    """A folder of imported networks: ``store/KEY/network.onnx``, ``golden.npz`` and ``manifest.json``.
 
     KEY is the hash of what the network is made of (published files, importer, options), so entries that share a
     network share the file, and a changed catalogue never serves an old one. Reading needs no write access and no
@@ -97,8 +108,11 @@ class Store:
         return min((self._state(spec) for spec in entry.files.values()), key=list(State).index)
 
     def verify(self, entry: Entry) -> State:
-        """Missing, damaged or verified: every file is hashed."""
-        return min((self._state(spec, thorough=True) for spec in entry.files.values()), key=list(State).index)
+        """Missing, damaged, different or verified: every file is hashed, and asked for its golden vector again.
+
+        Different: the file is sound, but what runs it here answers otherwise than what ran it when it was pulled.
+        """
+        return min((self._verified(spec) for spec in entry.files.values()), key=list(State).index)
 
     def manifests(self, entry: Entry) -> Mapping[str, Manifest]:
         """What was recorded of the entry's networks that are here, by the file's key."""
@@ -180,6 +194,20 @@ class Store:
                 os.utime(network, ns=(manifest.mtime_ns, manifest.mtime_ns))
         return State.VERIFIED if thorough else State.PRESENT
 
+    def _verified(self, spec: FileSpec) -> State:
+        from embedding_calculator.models.inspection import answers_as_before
+
+        folder = self._folder(spec)
+        state, manifest = self._state(spec, thorough=True), _read_manifest(folder)
+        if state is not State.VERIFIED or manifest is None:
+            return state
+        try:
+            with np.load(folder / GOLDEN) as golden:
+                same = answers_as_before(folder / NETWORK, manifest.probed, dict(golden))
+        except (OSError, ValueError, zipfile.BadZipFile):
+            return State.DAMAGED
+        return State.VERIFIED if same else State.DIFFERENT
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Workspace]:
         """The right to write, held by one pull at a time; what a killed one left is tidied up."""
@@ -247,10 +275,14 @@ class Store:
             ),
             inputs=signature.inputs,
             outputs=signature.outputs,
+            pixels=entry.input,
+            probed=signature.probed,
             sha256=file_hash(network),
             bytes=network.stat().st_size,
             mtime_ns=network.stat().st_mtime_ns,
         )
+        np.savez_compressed(made / GOLDEN, allow_pickle=False, **signature.golden)
+        _flush(made / GOLDEN)
         (made / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         _flush(made / MANIFEST)
         _flush(made)
