@@ -132,7 +132,9 @@ class Settings(BaseSettings):
         description="Everything else that can be asked for, separated by commas or blanks; a single blank means none.",
     )
     img_length_limit: int = Field(
-        640, ge=0, description="Longest side, in pixels, at which faces are searched; 0 searches at full size."
+        640,
+        ge=0,
+        description="Longest side, in pixels, at which faces are searched; 0 searches at full size, up to 4096.",
     )
     exif_orientation: Literal["apply", "ignore"] = Field(
         "apply", description="`ignore` leaves phone photos as stored, sideways, as the original did."
@@ -141,7 +143,11 @@ class Settings(BaseSettings):
         64 * 2**20, ge=1, description="Largest upload, in bytes; larger ones are refused with 413."
     )
     max_image_pixels: int = Field(
-        178_956_970, ge=1, description="Most pixels a picture may declare; larger ones are refused before decoding."
+        178_956_970,
+        ge=1,
+        le=178_956_970,
+        description="Most pixels a picture may declare; larger ones are refused before decoding. No decoder here takes "
+        "more than the default.",
     )
 
     gpu_idx: int | None = Field(

@@ -71,9 +71,22 @@ class FaceBatch:
         return cast("T", self._answers[key])
 
 
+LONGEST_SIDE = 4096
+"""Long side in pixels of the largest picture that is searched: what "no limit" means, so that one photo can claim
+neither gigabytes nor minutes."""
+
+
+def bounded_side(max_side: int) -> int:
+    """The long side at which a detector with this ``max_side`` searches at most; 0 means no limit."""
+    return min(max_side, LONGEST_SIDE) if max_side else LONGEST_SIDE
+
+
 @runtime_checkable
 class Detector(Protocol):
-    """Finds faces. Constructed once, with its open ``Model`` and ``max_side``; called from many threads."""
+    """Finds faces. Constructed once, with its open ``Model`` and ``max_side``; called from many threads.
+
+    ``max_side`` is the long side in pixels to which pictures are reduced, see ``bounded_side``.
+    """
 
     default_threshold: float
 

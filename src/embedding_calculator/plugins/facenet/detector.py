@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.models.runtime import Model, Network
-from embedding_calculator.plugins.base import Detections
+from embedding_calculator.plugins.base import Detections, bounded_side
 from embedding_calculator.plugins.facenet.suppression import suppress
 
 _Doubles = NDArray[np.float64]
@@ -47,12 +47,12 @@ class _Faces:
 
 
 class FaceDetector:
-    """Faces of 20 pixels and more in a picture shrunk to ``max_side``; 0 leaves it as it is."""
+    """Faces of 20 pixels and more in a picture shrunk to ``max_side``; 0 is 4096."""
 
     def __init__(self, model: Model, max_side: int) -> None:
         parameters = model.parameters
         self.default_threshold: float = parameters["threshold"]
-        self._max_side = max_side
+        self._max_side = bounded_side(max_side)
         self._first_scale = _CELL / parameters["min_face"]
         self._scale_factor: float = parameters["scale_factor"]
         self._thresholds: dict[str, float] = dict(parameters["stage_thresholds"])
@@ -78,7 +78,7 @@ class FaceDetector:
 
     def _small(self, picture: Picture) -> tuple[Pixels, float]:
         longest = max(picture.width, picture.height)
-        if not 0 < self._max_side < longest:
+        if longest <= self._max_side:
             return picture.raster(1.0).pixels, 1.0
         scale = self._max_side / longest
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))

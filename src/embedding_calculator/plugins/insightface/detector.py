@@ -11,15 +11,12 @@ import numpy as np
 from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.models.runtime import Model
-from embedding_calculator.plugins.base import Detections
+from embedding_calculator.plugins.base import Detections, bounded_side
 from embedding_calculator.plugins.insightface.retinaface import RetinaFace
 from embedding_calculator.plugins.insightface.scrfd import SCRFD
 
 _CANVAS_STEP = 160
 """Sides of a canvas are multiples of this: inference engines keep memory for every shape they have met."""
-
-_LONGEST = 4096
-"""Long side of the largest canvas: what "no limit" means, so that one picture cannot claim gigabytes."""
 
 
 class Head(Protocol):
@@ -47,7 +44,7 @@ class FaceDetector:
     def __init__(self, model: Model, max_side: int) -> None:
         self.default_threshold = float(model.parameters["threshold"])
         self._model = model
-        self._max_side = min(max_side, _LONGEST) if max_side else _LONGEST
+        self._max_side = bounded_side(max_side)
         self._head = _HEADS[model.parameters["head"]](model.parameters)
 
     def detect(self, picture: Picture, threshold: float) -> Detections:

@@ -10,7 +10,7 @@ from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.models.runtime import Model
 from embedding_calculator.models.spec import InputSpec
-from embedding_calculator.plugins.base import Detections
+from embedding_calculator.plugins.base import Detections, bounded_side
 from embedding_calculator.plugins.opencv_zoo import refine, yunet
 
 _CANVAS = 640
@@ -22,9 +22,6 @@ _COARSEST = 320
 
 _LARGE = 128
 """Width in canvas pixels from which a face is found more surely, and boxed better, on a canvas half the size."""
-
-_LONGEST = 4096
-"""Long side of the largest canvas: what "no limit" means, so that one photo cannot claim gigabytes."""
 
 _HINT = 0.4
 """Share of the default threshold from which the network is taken to hesitate rather than to see no face."""
@@ -58,7 +55,7 @@ class FaceDetector:
         self.default_threshold = float(model.parameters["threshold"])
         self._hint = self.default_threshold * _HINT
         self._model = model
-        self._max_side = min(max_side, _LONGEST) if max_side else _LONGEST
+        self._max_side = bounded_side(max_side)
         self._overlap = float(model.parameters["overlap"])
         self._min_size = float(model.parameters["min_size"])
         self._second_look = InputSpec(**model.parameters["second_look"])
