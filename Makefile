@@ -40,7 +40,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
+	@$(BIN)/embedding-calculator models pull
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev
@@ -64,6 +65,11 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@echo "Installing into $(VENV), with what tests and checks need ..."
 	$(INSTALL) --editable '.[test,lint,docs]'
 	@touch $@ $(VENV)/.run
+
+# The peer without its dependencies: its OpenCV would take the place of ours, and all else is here.
+$(VENV)/.bench: $(VENV)/.dev
+	$(INSTALL) --no-deps 'insightface>=2.1,<3'
+	@touch $@
 
 $(VENV)-importers/.ready: pyproject.toml
 	@echo "Installing into $(VENV)-importers, with TensorFlow ..."

@@ -30,6 +30,7 @@ from skimage.data import astronaut
 from benchmarks import peers
 from embedding_calculator import FaceAnalyzer
 
+SHARED = Path(__file__).parents[2] / "shared"
 ROUNDS = 3
 LARGE = 2000  # Pixels; what is longer is a big photo.
 
@@ -67,7 +68,7 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 def photos() -> dict[str, list[bytes]]:
     """Encoded photos by kind, small and big."""
-    folder = Path(__file__).parents[2] / "shared/data/samples"
+    folder = SHARED / "data/samples"
     if not folder.is_dir():
         portrait = Image.fromarray(astronaut())  # type: ignore[no-untyped-call]
         sizes = {"small": (512, 512), "big": (4096, 4096)}
@@ -150,7 +151,7 @@ def main() -> None:
             Row("service, + embedding, 4 clients", ask("calculator"), process, clients=4),
             Row("service, + embedding, 16 clients", ask("calculator"), process, clients=16),
             Row("service, everything", ask("calculator,landmarks,age,gender,pose"), process),
-            *(Row(name, answer, here) for name, answer in peers.installed().items()),
+            *(Row(name, answer, here) for name, answer in peers.installed(SHARED / "models").items()),
         ]
         for row in rows:
             row.answer(sets["small"][0])
