@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from embedding_calculator.errors import ModelError
+from embedding_calculator.errors import EmbeddingCalculatorError, ModelError
 from embedding_calculator.models import importers
 from embedding_calculator.models.catalog import Entry, FileSpec
 from embedding_calculator.models.runtime import Model, Runtime
@@ -109,15 +109,20 @@ class Store:
         """Open all networks of the entry, each on the engine that ``runtime`` chooses.
 
         Raises:
-            ModelError: one is missing or damaged.
+            ModelError: one is missing or damaged, or its engine refuses it.
             ConfigurationError: the GPU that is asked for cannot be used.
         """
         runtime = runtime or Runtime()
         paths = {file: self.path(entry, file) for file in entry.files}
         hashes = {file: manifest.sha256 for file, manifest in self.manifests(entry).items()}
-        networks = {
-            file: runtime.open(path, entry.files[file].runtime, hashes.get(file)) for file, path in paths.items()
-        }
+        networks = {}
+        for file, path in paths.items():
+            try:
+                networks[file] = runtime.open(path, entry.files[file].runtime, hashes.get(file))
+            except EmbeddingCalculatorError:
+                raise
+            except Exception as error:  # engines have errors of their own
+                raise ModelError(f"Model {entry.name!r} cannot be opened: {path} ({file}): {error}") from error
         running = {file: network.running for file, network in networks.items()}
         return Model(entry.name, entry.input, entry.parameters, networks, running)
 
