@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-importers lint format bench docs clean
+.PHONY: run test test-importers lint format bench soak docs clean
 
 run: $(VENV)/.run
 	@$(BIN)/embedding-calculator models pull
@@ -43,6 +43,11 @@ format: $(VENV)/.dev
 bench: $(VENV)/.bench
 	@$(BIN)/embedding-calculator models pull
 	$(BIN)/python -m benchmarks
+
+# Everything at once, and memory must not grow: half an hour, or SOAK_MINUTES.
+soak: $(VENV)/.dev
+	@$(BIN)/embedding-calculator models pull
+	$(BIN)/python -m benchmarks.soak
 
 docs: $(VENV)/.dev
 	$(BIN)/python scripts/generate_docs.py

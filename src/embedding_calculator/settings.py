@@ -101,7 +101,11 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            told = (f"{str(one['loc'][0]).upper()}: {one['msg']}, not {one['input']!r}" for one in error.errors())
+            told = (
+                f"{str(one['loc'][0]).upper()}: {one['msg']}, not {one['input']!r}"
+                for one in error.errors()
+                if one["type"] != "default_factory_not_called"  # Only a consequence of another one.
+            )
             raise ConfigurationError("; ".join(told)) from None
 
     ml_host: str = Field("0.0.0.0", description="Address the service listens on.")

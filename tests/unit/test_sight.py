@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from embedding_calculator.http.app import create_app
+from embedding_calculator.http.metrics import DIRECTORY
 from embedding_calculator.settings import Settings
 from fakes import FakeAge, fake_choices
 
@@ -72,6 +74,28 @@ def test_metrics_count_what_happened() -> None:
     assert seen["workers",] == 1
     assert seen["plugin", "fake.FaceDetector", "detector"] == 1
     assert seen["resident_memory_bytes",] > 2**20
+
+
+def test_a_worker_that_belongs_to_another_user_lives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def kill(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    counts = tmp_path / "gauge_livesum_1.db"
+    counts.write_bytes(bytes(8))  # Nothing yet.
+    monkeypatch.setenv(DIRECTORY, str(tmp_path))
+    monkeypatch.setattr(os, "kill", kill)
+    with TestClient(create_app(fake_choices())) as client:
+        assert client.get("/metrics").status_code == 200
+    assert counts.exists()
+
+
+def test_bad_grammar_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    body = b"--b\r\nno header: x\r\n\r\n--b--\r\n"
+    with TestClient(create_app(fake_choices())) as client:
+        logging.getLogger().addHandler(caplog.handler)  # The service's own handler took the place of pytest's.
+        kind = {"content-type": "multipart/form-data; boundary=b"}
+        assert client.post("/find_faces", content=body, headers=kind).status_code == 400
+    assert not [record for record in caplog.records if record.name.startswith("python_multipart")]
 
 
 def test_the_dashboard_asks_for_metrics_that_exist() -> None:

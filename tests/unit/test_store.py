@@ -19,7 +19,8 @@ import pytest
 
 from embedding_calculator.errors import ModelError
 from embedding_calculator.models.catalog import Catalog, Entry, Part
-from embedding_calculator.models.sources import Fetched, Sources, Workspace
+from embedding_calculator.models.runtime import Runtime, Wishes
+from embedding_calculator.models.sources import Fetched, Sources, Workspace, file_hash
 from embedding_calculator.models.store import GOLDEN, MANIFEST, NETWORK, State, Store
 from publisher import Page, Publisher, describe, entry_of, serving, tiny_network, zip_of
 
@@ -154,6 +155,22 @@ def test_a_damaged_model_is_told_and_mended(store: Store, entry: Entry, damage: 
         store.open(entry)
     store.pull([entry], Sources())
     assert store.verify(entry) is State.VERIFIED
+
+
+@pytest.mark.parametrize("openvino", [False, True])
+def test_a_network_that_its_engine_refuses_is_told_as_the_models_fault(
+    store: Store, entry: Entry, openvino: bool
+) -> None:
+    if openvino:
+        pytest.importorskip("openvino")
+    store.pull([entry], Sources())
+    network = store.path(entry)
+    network.write_bytes(b"no graph")
+    changed = {"sha256": file_hash(network), "bytes": 8, "mtime_ns": network.stat().st_mtime_ns}
+    manifest = store.manifests(entry)["network"].model_copy(update=changed)
+    (network.parent / MANIFEST).write_text(manifest.model_dump_json())
+    with pytest.raises(ModelError, match=r"Model 'tiny' cannot be opened: .*network.onnx"):
+        store.open(entry, Runtime(Wishes(openvino=openvino)))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -36,10 +37,28 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"embedding-calculator {version('embedding-calculator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Tell the version.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
-    """Run the command; an error of ours is a sentence on standard error and exit status 1, not a traceback."""
+    """Run the command; an error of ours or of the system's is a sentence and exit status 1, not a traceback."""
     try:
         app()
     except EmbeddingCalculatorError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or 'the system'}: {error.strerror or error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -118,23 +119,24 @@ def _print_table(catalog: Catalog, store: Store) -> None:
     from rich.table import Table
 
     colours = {"yes": "green", "no": "red", "unknown": "yellow", "present": "green", "damaged": "red", "missing": "dim"}
-    table = Table(header_style="bold", box=None, pad_edge=False, row_styles=["", "dim"])
+    table = Table(header_style="bold", box=None, pad_edge=False)
     table.add_column("model", no_wrap=True)
-    table.add_column("plugins", overflow="fold")
-    table.add_column("licence", overflow="fold")
+    table.add_column("licence", overflow="ellipsis", no_wrap=True, ratio=1)
     for column in ("commercial", "size", "here", "verified"):
         table.add_column(column, no_wrap=True)
-    for entry in catalog:
-        state = store.state(entry)
-        table.add_row(
-            entry.name,
-            "\n".join(entry.plugins),
-            entry.licence,
-            f"[{colours[entry.commercial]}]{entry.commercial}",
-            decimal(entry.bytes) if entry.bytes else "?",
-            f"[{colours[state]}]{state}",
-            entry.verified,
-        )
+    for plugins, entries in itertools.groupby(catalog, key=lambda entry: entry.plugins):
+        for plugin in plugins:
+            table.add_row(f"[bold cyan]{plugin}")
+        for entry in entries:
+            state = store.state(entry)
+            table.add_row(
+                f"  {entry.name}",
+                entry.licence,
+                f"[{colours[entry.commercial]}]{entry.commercial}",
+                decimal(entry.bytes) if entry.bytes else "?",
+                f"[{colours[state]}]{state}",
+                entry.verified,
+            )
     Console().print(table)
 
 
@@ -173,7 +175,8 @@ def _progress_bars() -> Iterator[Progress]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(file=sys.stderr)) as bars:
+    console = Console(file=sys.stderr)
+    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks = {}
 
         def show(filename: str, done: int, total: int | None, /) -> None:

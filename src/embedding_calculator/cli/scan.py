@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,7 +50,9 @@ class Save(StrEnum):
 
 
 def scan(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders to look through.", show_default=False)],
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photos, or folders to look through.", show_default=False, exists=True)
+    ],
     plugins: Annotated[
         str | None, typer.Option(help="Slugs of what to compute, separated by commas; default: everything configured.")
     ] = None,
@@ -98,6 +101,7 @@ def scan(
     from rich.console import Console
 
     from embedding_calculator.cli.shared import named, open_finder, pictures_in, watched
+    from embedding_calculator.errors import ParameterError
     from embedding_calculator.settings import granted_cpus
 
     quiet = json is not None and str(json) == "-"
@@ -110,15 +114,18 @@ def scan(
         output.mkdir(parents=True, exist_ok=True)
     known = _known(noses, boxes)
     annotated = {photo: _answer(known, photo, photos) for photo in files}
+    told = _unique_names(files, photos)
     if known and (others := [photo for photo, answer in annotated.items() if not answer]):
-        told = ", ".join(os.path.relpath(photo) for photo in others)
-        Console(stderr=True).print(f"not annotated, so not judged: {told}", style="yellow")
+        unjudged = ", ".join(os.path.relpath(photo) for photo in others)
+        Console(stderr=True).print(f"not annotated, so not judged: {unjudged}", style="yellow")
 
     with open_finder(url or _remote()) as finder, ThreadPoolExecutor(granted_cpus()) as pool:
         slugs = finder.plugins if plugins is None else tuple(plugins.replace(",", " ").split())
+        if unknown := sorted(set(slugs) - set(finder.plugins)):
+            raise ParameterError(f"no plugin {', '.join(unknown)}; there are: {', '.join(finder.plugins)}")
 
         def process(photo: Path) -> Scan:
-            target = output / f"{_label(photo, photos)}.png" if output and save is not Save.NONE else None
+            target = output / f"{told[photo].replace(os.sep, '_')}.png" if output and save is not Save.NONE else None
             return _scan_one(photo, find, annotated[photo], target, only_wrong=save is Save.ON_ERROR)
 
         def find(data: bytes) -> list[Face]:
@@ -128,7 +135,7 @@ def scan(
     if json:
         _write_json(results, json)
     if not quiet:
-        _print(results, photos, console)
+        _print(results, told, console)
     if not all(result.sound for result in results):
         raise typer.Exit(1)
 
@@ -156,9 +163,11 @@ def _remote() -> str | None:
     return os.environ.get("ML_URL") or f"http://{host}:{port}"
 
 
-def _label(photo: Path, places: list[Path]) -> str:
-    """A name for the annotated picture, unique within what is scanned."""
-    return "_".join(_below(photo, places).parts)
+def _unique_names(photos: list[Path], places: list[Path]) -> dict[Path, str]:
+    """What each photo is called: its path below the folder that is scanned, or its whole one where two share that."""
+    below = {photo: str(_below(photo, places)) for photo in photos}
+    shared = Counter(below.values())
+    return {photo: name if shared[name] == 1 else str(photo.absolute())[1:] for photo, name in below.items()}
 
 
 def _below(photo: Path, places: list[Path]) -> Path:
@@ -215,7 +224,7 @@ def _draw(data: bytes, faces: list[Face], answer: AnnotatedPhoto | None, wrong: 
     draw_mistakes(picture, marks_of(faces), noses, wrong or Mistakes(nothing, nothing)).save(target)
 
 
-def _print(results: list[Scan], places: list[Path], console: Console) -> None:
+def _print(results: list[Scan], names: dict[Path, str], console: Console) -> None:
     from rich.table import Table
 
     table = Table(header_style="bold", box=None, pad_edge=False)
@@ -223,7 +232,7 @@ def _print(results: list[Scan], places: list[Path], console: Console) -> None:
     for column in ("face", "box", "sure", "age", "gender", "yaw, pitch"):
         table.add_column(column, no_wrap=column != "box")
     for result in results:
-        _add_rows(table, str(_below(result.photo, places)), result)
+        _add_rows(table, names[result.photo], result)
     console.print(table)
     failed = [result for result in results if result.error]
     for result in failed:

@@ -32,6 +32,8 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key go together")
     settings = Settings()
+    address = host or settings.ml_host, settings.ml_port if port is None else port
+    _refuse_taken(*address)
     several = settings.uwsgi_processes > 1
     with tempfile.TemporaryDirectory(prefix="embedding-calculator-") as counts:
         if several:
@@ -48,9 +50,29 @@ def serve(
             "embedding_calculator.http.server:worker" if several else create_app(settings=settings),
             factory=several,
             workers=settings.uwsgi_processes if several else None,
-            host=host or settings.ml_host,
-            port=settings.ml_port if port is None else port,
+            host=address[0],
+            port=address[1],
             ssl_certfile=tls_cert,
             ssl_keyfile=tls_key,
             **options(settings),
         )
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Tell at once, and not after all models are open, that nobody can listen there.
+
+    Raises:
+        ConfigurationError: the port is taken, or is not for this user, or there is no such address.
+    """
+    import socket
+
+    from embedding_calculator.errors import ConfigurationError
+
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {error.strerror}; ML_PORT chooses another port"
+        ) from error

@@ -92,12 +92,14 @@ def require_models(settings: Settings) -> None:
 
 
 def _require(entries: Iterable[Entry], store: Store) -> None:
-    states = {entry.name: store.state(entry) for entry in entries}
-    if absent := {name: state for name, state in states.items() if state is not State.PRESENT}:
-        told = ", ".join(f"{name} ({state})" for name, state in absent.items())
+    states = [(entry, store.state(entry)) for entry in entries]
+    if absent := [(entry, state) for entry, state in states if state is not State.PRESENT]:
+        told = ", ".join(f"{entry.name} ({state})" for entry, state in absent)
+        names = " ".join(entry.name for entry, _ in absent)
+        licences = " --accept-licence" if any(entry.commercial == "no" for entry, _ in absent) else ""
         raise ModelError(
             f"models are not ready in {store.root}: {told}. "
-            f"Fetch them: embedding-calculator models pull {' '.join(absent)}"
+            f"Fetch them: embedding-calculator models pull {names}{licences}"
         )
 
 

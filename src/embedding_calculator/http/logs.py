@@ -38,6 +38,8 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.logging_level_name)
+    # It warns of bad grammar in what strangers send; the line of the refused request tells that already.
+    logging.getLogger("python_multipart").setLevel(max(logging.ERROR, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

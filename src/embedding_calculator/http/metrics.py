@@ -123,3 +123,5 @@ def _forget_the_dead(directory: Path) -> None:
             os.kill(pid, 0)
         except ProcessLookupError:
             mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]
+        except PermissionError:  # It lives, as another user.
+            continue

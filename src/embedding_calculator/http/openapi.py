@@ -17,6 +17,7 @@ ABOUT: dict[str, Any] = {
         " picture as a person sees it. Faces come largest first."
     ),
     "version": "2.0",
+    "openapi_tags": [{"name": "faces"}, {"name": "service"}],
 }
 
 _BUSY: dict[str, Any] = {
@@ -138,12 +139,18 @@ _BATCH = {
 
 
 def _get(summary: str, model: type[BaseModel]) -> dict[str, Any]:
-    return {"summary": summary, "response_model": None, "responses": {200: {"model": model, "description": "OK"}}}
+    return {
+        "summary": summary,
+        "tags": ["service"],
+        "response_model": None,
+        "responses": {200: {"model": model, "description": "OK"}},
+    }
 
 
 def _post(summary: str, model: type[BaseModel], body: Any, *parameters: Any) -> dict[str, Any]:
     return {
         "summary": summary,
+        "tags": ["faces"],
         "responses": {200: {"model": model, "description": "The faces, largest first"}, **_ERRORS},
         "openapi_extra": {"parameters": list(parameters), "requestBody": body},
     }
@@ -155,6 +162,7 @@ READYZ = _get("Are all models open, and is it not about to stop?", schemas.Healt
 READYZ["responses"][503] = _BUSY
 METRICS: dict[str, Any] = {
     "summary": "Counts and times for Prometheus",
+    "tags": ["service"],
     "response_class": PlainTextResponse,
     "responses": {200: {"description": "Prometheus' text format"}},
 }
@@ -167,6 +175,7 @@ SCAN_FACES = _post(
     "Find faces and their embeddings (legacy)", schemas.Scanned, _UPLOAD, _LIMIT, _THRESHOLD, _MODEL, _FORMAT
 )
 BATCH_FIND_FACES: dict[str, Any] = {
+    "tags": ["faces"],
     "summary": "Find faces in many pictures; each answer is a line of JSON, as soon as it is there",
     "response_class": Response,
     "responses": {

@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from embedding_calculator.errors import ModelError
+from embedding_calculator.errors import EmbeddingCalculatorError, ModelError
 from embedding_calculator.models import importers
 from embedding_calculator.models.catalog import Entry, FileSpec
 from embedding_calculator.models.runtime import Model, Runtime
@@ -123,15 +123,20 @@ class Store:
         """Open all networks of the entry, each on the engine that ``runtime`` chooses.
 
         Raises:
-            ModelError: one is missing or damaged.
+            ModelError: one is missing or damaged, or its engine refuses it.
             ConfigurationError: the GPU that is asked for cannot be used.
         """
         runtime = runtime or Runtime()
         paths = {file: self.path(entry, file) for file in entry.files}
         hashes = {file: manifest.sha256 for file, manifest in self.manifests(entry).items()}
-        networks = {
-            file: runtime.open(path, entry.files[file].runtime, hashes.get(file)) for file, path in paths.items()
-        }
+        networks = {}
+        for file, path in paths.items():
+            try:
+                networks[file] = runtime.open(path, entry.files[file].runtime, hashes.get(file))
+            except EmbeddingCalculatorError:
+                raise
+            except Exception as error:  # engines have errors of their own
+                raise ModelError(f"Model {entry.name!r} cannot be opened: {path} ({file}): {error}") from error
         running = {file: network.running for file, network in networks.items()}
         return Model(entry.name, entry.input, entry.parameters, networks, running)
 
@@ -154,8 +159,7 @@ class Store:
                 _refuse_uncleared(entry)
         wanted = [entry for entry in entries if self.state(entry) is not State.PRESENT]
         if not accept_licences:
-            for entry in wanted:
-                _refuse_unaccepted(entry)
+            _refuse_unaccepted(wanted)
         if wanted:
             current = wanted[0]
             try:
@@ -346,10 +350,14 @@ def _refuse_uncleared(entry: Entry) -> None:
         )
 
 
-def _refuse_unaccepted(entry: Entry) -> None:
-    if entry.commercial == "no":
-        raise ModelError(
+def _refuse_unaccepted(entries: Iterable[Entry]) -> None:
+    if gated := [entry for entry in entries if entry.commercial == "no"]:
+        told = " ".join(
             f"Model {entry.name!r} is not for commercial use. Its licence: {entry.licence}. Read it at "
-            f"{entry.homepage}. If you accept it, run: embedding-calculator models pull {entry.name} --accept-licence "
-            f"(or set ACCEPT_MODEL_LICENCES=true)"
+            f"{entry.homepage}."
+            for entry in gated
+        )
+        raise ModelError(
+            f"{told} If you accept that, run: embedding-calculator models pull "
+            f"{' '.join(entry.name for entry in gated)} --accept-licence (or set ACCEPT_MODEL_LICENCES=true)"
         )
