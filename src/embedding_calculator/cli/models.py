@@ -121,9 +121,10 @@ def _print_table(catalog: Catalog, store: Store) -> None:
     colours = {"yes": "green", "no": "red", "unknown": "yellow", "present": "green", "damaged": "red", "missing": "dim"}
     table = Table(header_style="bold", box=None, pad_edge=False)
     table.add_column("model", no_wrap=True)
-    table.add_column("licence", overflow="ellipsis", no_wrap=True, ratio=1)
-    for column in ("commercial", "size", "here", "verified"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("licence", overflow="ellipsis", no_wrap=True, max_width=24)
+    # The licence alone gives way where the terminal is narrow.
+    for column, width in (("commercial", 10), ("size", 8), ("here", 7), ("verified", 12)):
+        table.add_column(column, no_wrap=True, min_width=width)
     for plugins, entries in itertools.groupby(catalog, key=lambda entry: entry.plugins):
         for plugin in plugins:
             table.add_row(f"[bold cyan]{plugin}")
