@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -59,6 +59,11 @@ def main() -> None:
     try:
         app()
     except EmbeddingCalculatorError as error:
-        sys.exit(f"error: {error}")
+        _give_up(str(error))
     except OSError as error:
-        sys.exit(f"error: {error.filename or 'the system'}: {error.strerror or error}")
+        _give_up(f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _give_up(reason: str) -> NoReturn:
+    print(f"error: {reason}", file=sys.stderr)
+    sys.exit(1)
