@@ -76,7 +76,7 @@ class File:
     """What is sent, and how often in comparison with others."""
 
     name: str
-    body: Body
+    body: Body = field(repr=False)  # Asyncio writes out what a task returns; megabytes of it would take all memory.
     weight: float
 
 
