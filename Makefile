@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-importers lint format bench soak docs clean
+.PHONY: run test test-importers fuzz lint format bench soak docs clean
 
 run: $(VENV)/.run
 	@$(BIN)/embedding-calculator models pull
@@ -19,6 +19,11 @@ test: $(VENV)/.dev
 # Importers of TensorFlow's formats against TensorFlow itself: a large download, so not part of `make test`.
 test-importers: $(VENV)-importers/.ready
 	$(VENV)-importers/bin/python -m pytest tests/unit/test_tensorflow_importers.py
+
+# Every reader of strangers' bytes, FUZZ_SECONDS (60) each; what breaks one is kept in build/fuzz.
+fuzz: $(VENV)/.dev
+	$(INSTALL) --editable '.[fuzz]'
+	@PYTHONPATH=tests $(BIN)/python -m fuzz
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -169,6 +169,7 @@ METRICS: dict[str, Any] = {
 STATUS = _get("Versions, plugins, similarity coefficients", schemas.Status) | {
     "openapi_extra": {"parameters": [_MODEL]}
 }
+STATUS["responses"][400] = {"model": schemas.Error, "description": "There is no such model"}
 FIND_FACES = _post("Find faces in an uploaded picture", schemas.Found, _UPLOAD, *_FINDING)
 FIND_FACES_BASE64 = _post("Find faces in a picture inside JSON", schemas.Found, _EMBEDDED, *_FINDING)
 SCAN_FACES = _post(

@@ -96,7 +96,11 @@ class Face(BaseModel):
         description="Milliseconds by slug, averaged over the faces of the picture.",
         examples=[{"detector": 12, "calculator": 9}],
     )
-    embedding: list[float] | None = Field(None, examples=[[0.021, -0.113, 0.054]])
+    embedding: list[float] | str | None = Field(
+        None,
+        description="Text with `embedding_format=base64`: the base64 of little-endian float32.",
+        examples=[[0.021, -0.113, 0.054]],
+    )
     landmarks: list[tuple[int, int]] | None = Field(
         None,
         description="Left eye, right eye, nose, mouth left, mouth right; left in the image.",

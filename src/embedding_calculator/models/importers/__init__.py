@@ -52,7 +52,7 @@ def flush_subnormals(path: Path) -> None:
     import onnx
     from onnx import numpy_helper
 
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     changed = False
     for tensor in model.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from embedding_calculator.errors import ModelError
+from embedding_calculator.models.importers.onnx import read_model
 
 _IR_VERSION = 10
 """The format that goes with opset 21, the first to know blocks; the published files still declare 6."""
@@ -29,10 +30,11 @@ def convert(parts: Sequence[Path], target: Path, *, dynamic_size: bool = False) 
     that are convolutions all the way through.
 
     Raises:
-        ModelError: the network has not exactly one input.
+        ModelError: the file is no ONNX, keeps its weights elsewhere, or has not exactly one input. Damage beyond that
+            is told by ONNX's own tools, in any type.
     """
     (source,) = parts
-    model = onnx.load(source)
+    model = read_model(source)
     graph = model.graph
 
     _fold_constants(graph, model.opset_import)

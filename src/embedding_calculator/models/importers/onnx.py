@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx.external_data_helper import uses_external_data
 
 from embedding_calculator.errors import ModelError
@@ -18,9 +19,7 @@ def convert(parts: Sequence[Path], target: Path, *, dynamic_batch: bool = True) 
     Raises ModelError where the file is no valid ONNX or keeps its weights in files beside it.
     """
     (source,) = parts
-    model = onnx.load(source, load_external_data=False)
-    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
-        raise ModelError("the ONNX file keeps its weights in other files; a single file is needed")
+    model = read_model(source)
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -28,6 +27,21 @@ def convert(parts: Sequence[Path], target: Path, *, dynamic_batch: bool = True) 
     if dynamic_batch:
         _free_batch(model.graph)
     onnx.save(model, target)
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The model of an ONNX file that has its weights in itself.
+
+    Raises:
+        ModelError: the file is no ONNX, or names other files for its weights.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(f"{path.name} is damaged or no ONNX model: {error}") from error
+    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
+        raise ModelError("the ONNX file keeps its weights in other files; a single file is needed")
+    return model
 
 
 def _free_batch(graph: onnx.GraphProto) -> None:

@@ -130,7 +130,10 @@ class _Cursor:
         dtype = np.dtype(_DTYPES[type_flag])
         size = math.prod(shape)
         start = self._advance(size * dtype.itemsize)
-        return np.frombuffer(self.content, dtype, size, start).reshape(shape)
+        try:
+            return np.frombuffer(self.content, dtype, size, start).reshape(shape)
+        except ValueError as cause:  # Without a number in it, but of dimensions that no array has.
+            raise self.error(f"an array of shape {shape}") from cause
 
     def _advance(self, length: int) -> int:
         start = self.position

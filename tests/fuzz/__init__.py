@@ -1,0 +1,1 @@
+"""Readers of what strangers send, under coverage-guided fuzzing: ``make fuzz``."""
