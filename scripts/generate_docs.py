@@ -173,8 +173,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         case {"$ref": reference}:
             name = reference.rpartition("/")[2]
             words = f"[{name}](#{name.lower()})"
-        case {"anyOf": [one, {"type": "null"}]}:
-            words = f"{_type(one)}, optional"
+        case {"anyOf": [*kinds, {"type": "null"}]}:
+            words = f"{' or '.join(map(_type, kinds))}, optional"
         case {"enum": values}:
             words = " or ".join(f"`{value}`" for value in values)
         case {"const": value}:

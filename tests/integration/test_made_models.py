@@ -140,7 +140,9 @@ def test_it_is_fetched_once_and_whole(pulled: Pulled) -> None:
     assert second.startswith("bytes=")
     (path,) = {pulled.store.path(entry) for entry in pulled.entries}
     folder = path.parent.relative_to(pulled.store.root)
-    assert left_behind(pulled.store.root) == [f"{folder}/manifest.json", f"{folder}/network.onnx"]
+    assert left_behind(pulled.store.root) == [
+        f"{folder}/{name}" for name in ("golden.npz", "manifest.json", "network.onnx")
+    ]
     for entry in pulled.entries:
         assert pulled.store.verify(entry) is State.VERIFIED
         assert f"{entry.name}: fetched (InsightFace: non-commercial research)" in pulled.told

@@ -204,7 +204,7 @@ def test_a_zip_that_escapes_leaves_nothing(store: Store, publisher: Publisher, t
 @pytest.mark.parametrize(
     ("published", "told"),
     [
-        ((b"no network", "onnx"), "the importer 'onnx' failed"),
+        ((b"no network", "onnx"), "damaged or no ONNX model"),
         ((CONTENT, "unheard_of"), "there is no importer 'unheard_of'"),
     ],
 )
