@@ -77,61 +77,35 @@ _FORMAT = {
     "schema": {"type": "string", "enum": ["float", "base64"], "default": "float"},
 }
 _FINDING = (_LIMIT, _THRESHOLD, _PLUGINS, _DETECT, _MODEL, _FORMAT)
-_UPLOAD = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "JPEG, PNG, BMP, GIF, TIFF, WebP, ICO, PPM, HEIC or AVIF",
-                    }
-                },
-            }
-        }
-    },
-}
-_EMBEDDED = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "string",
-                        "description": "The picture as base64; line breaks, the URL-safe alphabet and a data: prefix"
-                        " are understood",
-                    }
-                },
-            }
-        }
-    },
-}
 
+
+def _body_with(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """An object whose one field must be there."""
+    return {"schema": {"type": "object", "required": [name], "properties": {name: schema}}}
+
+
+_PICTURE = {
+    "type": "string",
+    "format": "binary",
+    "description": "JPEG, PNG, BMP, GIF, TIFF, WebP, ICO, PPM, HEIC or AVIF",
+}
+_UPLOAD = {"required": True, "content": {"multipart/form-data": _body_with("file", _PICTURE)}}
+_BASE64 = {
+    "type": "string",
+    "description": "The picture as base64; line breaks, the URL-safe alphabet and a data: prefix are understood",
+}
+_EMBEDDED = {"required": True, "content": {"application/json": _body_with("file", _BASE64)}}
 
 _NDJSON = {"schema": {"type": "string", "description": 'A line for each picture: {"name": ..., "file": base64}'}}
+_PICTURES = {
+    "type": "array",
+    "items": {"type": "string", "format": "binary"},
+    "description": "Pictures, or one zip of pictures",
+}
 _BATCH = {
     "required": True,
     "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "array",
-                        "items": {"type": "string", "format": "binary"},
-                        "description": "Pictures, or one zip of pictures",
-                    }
-                },
-            }
-        },
+        "multipart/form-data": _body_with("file", _PICTURES),
         "application/zip": {"schema": {"type": "string", "format": "binary"}},
         "application/x-ndjson": _NDJSON,
     },
