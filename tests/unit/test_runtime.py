@@ -99,7 +99,7 @@ def test_int8_is_run_where_it_is_wished_for_and_there(monkeypatch: pytest.Monkey
     assert Runtime(Wishes(precision="int8"), {"a" * 64: BF16}).plan(TAME, "a" * 64, int8=True) == BF16
     assert Runtime(Wishes(precision="int8"), {"a" * 64: INT8}).plan(TAME, "a" * 64) == BF16
     monkeypatch.setattr(FakeOpenVino, "has_int8", False)
-    with pytest.raises(ConfigurationError, match="INFERENCE_PRECISION=int8 .* no INT8 on this processor"):
+    with pytest.raises(ConfigurationError, match=r"INFERENCE_PRECISION=int8 .* no INT8 on this processor"):
         Runtime(Wishes(precision="int8"))
 
 
