@@ -46,9 +46,10 @@ class FakeOpenVino:
 
 @pytest.fixture
 def modern(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An x86 processor with bf16, and OpenVINO installed."""
+    """An x86 processor with AMX, and OpenVINO installed."""
     monkeypatch.setattr(machine, "is_x86", lambda: True)
     monkeypatch.setattr(machine, "may_have_bf16", lambda: True)
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda: True)
     monkeypatch.setattr(choice, "OpenVino", FakeOpenVino)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
 
@@ -82,8 +83,18 @@ def test_what_suits_a_network(traits: Traits, wishes: Wishes, plan: Plan) -> Non
 @pytest.mark.usefixtures("modern")
 def test_a_processor_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "may_have_bf16", lambda: False)
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda: False)
     assert Runtime().plan(TAME) == OV
     assert Runtime().plan(Traits(bf16=True)) == ORT
+    assert BF16 not in Runtime().candidates(TAME)
+
+
+@pytest.mark.usefixtures("modern")
+def test_bf16_that_is_slow_runs_only_where_tune_found_it_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda: False)
+    assert Runtime().plan(TAME) == Runtime(Wishes(openvino=True)).plan(TAME) == OV
+    assert Runtime().candidates(TAME) == [ORT, OV, BF16]
+    assert Runtime(Wishes(), {"a" * 64: BF16}).plan(TAME, "a" * 64) == BF16
 
 
 @pytest.mark.usefixtures("modern")

@@ -111,9 +111,10 @@ class Runtime:
         """Without a measurement on this machine: by those on others, which stand in the catalogue and in the docs."""
         if int8 and self._allows(plan := Plan("openvino", "int8"), traits, int8):
             return plan
-        likely = machine.is_x86() and ((traits.bf16 and machine.may_have_bf16()) or traits.float32 == "openvino")
+        fast = traits.bf16 and machine.has_fast_bf16()
+        likely = machine.is_x86() and (fast or traits.float32 == "openvino")
         if likely or self.wishes.openvino:
-            if self._allows(plan := Plan("openvino", "bf16"), traits, int8):
+            if fast and self._allows(plan := Plan("openvino", "bf16"), traits, int8):
                 return plan
             if (traits.float32 == "openvino" or self.wishes.openvino) and self._allows(
                 plan := Plan("openvino"), traits, int8
