@@ -167,10 +167,10 @@ class Settings(BaseSettings):
         description="`true`: every network runs on OpenVINO, or start-up fails; anything else: none does. Empty: each "
         "network runs on the engine that suits it and the processor, as measured by `tune` or on other machines.",
     )
-    inference_precision: Annotated[Literal["auto", "f32"], BeforeValidator(_lower)] = Field(
+    inference_precision: Annotated[Literal["auto", "f32", "int8"], BeforeValidator(_lower)] = Field(
         "auto",
         description="`auto` multiplies in bf16 where the processor can and a network's answers do not suffer from it; "
-        "`f32` never does.",
+        "`f32` never does; `int8` runs what has an INT8 variant (`models quantize`) in INT8, and the rest as `auto`.",
     )
     queue_limit: int = Field(
         default_factory=lambda fields: 16 * fields.get("uwsgi_threads", 1),

@@ -50,6 +50,7 @@ def test_a_model_from_listed_to_verified() -> None:
         "commercial": "no",
         "bytes": len(CONTENT),
         "state": "missing",
+        "int8": "missing",
         "verified": "weights",
         "homepage": "https://example.org/tiny",
     }

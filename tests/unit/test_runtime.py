@@ -23,7 +23,7 @@ from embedding_calculator.models.runtime.tuning import measure, read_tuning, tun
 from embedding_calculator.models.spec import Traits
 from publisher import tiny_network
 
-ORT, OV, BF16 = Plan("onnxruntime"), Plan("openvino"), Plan("openvino", "bf16")
+ORT, OV, BF16, INT8 = Plan("onnxruntime"), Plan("openvino"), Plan("openvino", "bf16"), Plan("openvino", "int8")
 TAME = Traits(bf16=True, float32="openvino")
 """Like SFace."""
 
@@ -41,13 +41,15 @@ def network(tmp_path: Path) -> Path:
 
 class FakeOpenVino:
     has_bf16 = True
+    has_int8 = True
 
 
 @pytest.fixture
 def modern(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An x86 processor with bf16, and OpenVINO installed."""
+    """An x86 processor with AMX, and OpenVINO installed."""
     monkeypatch.setattr(machine, "is_x86", lambda: True)
     monkeypatch.setattr(machine, "may_have_bf16", lambda: True)
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda: True)
     monkeypatch.setattr(choice, "OpenVino", FakeOpenVino)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
 
@@ -81,8 +83,48 @@ def test_what_suits_a_network(traits: Traits, wishes: Wishes, plan: Plan) -> Non
 @pytest.mark.usefixtures("modern")
 def test_a_processor_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "may_have_bf16", lambda: False)
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda: False)
     assert Runtime().plan(TAME) == OV
     assert Runtime().plan(Traits(bf16=True)) == ORT
+    assert BF16 not in Runtime().candidates(TAME)
+
+
+@pytest.mark.usefixtures("modern")
+def test_bf16_that_is_slow_runs_only_where_tune_found_it_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda: False)
+    assert Runtime().plan(TAME) == Runtime(Wishes(openvino=True)).plan(TAME) == OV
+    assert Runtime().candidates(TAME) == [ORT, OV, BF16]
+    assert Runtime(Wishes(), {"a" * 64: BF16}).plan(TAME, "a" * 64) == BF16
+
+
+@pytest.mark.usefixtures("modern")
+def test_int8_is_run_where_it_is_wished_for_and_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    wishing = Runtime(Wishes(precision="int8"))
+    assert wishing.plan(TAME, int8=True) == wishing.plan(Traits(), int8=True) == INT8
+    assert (wishing.plan(TAME), wishing.plan(Traits())) == (BF16, ORT)
+    assert Runtime().plan(TAME, int8=True) == BF16
+    assert Runtime(Wishes(precision="f32")).plan(TAME, int8=True) == OV
+    assert wishing.candidates(TAME, int8=True) == [ORT, OV, BF16, INT8]
+    assert INT8 not in [*wishing.candidates(TAME), *Runtime().candidates(TAME, int8=True)]
+    # What tune found faster here comes first, and what it found of a variant that is gone does not count.
+    assert Runtime(Wishes(precision="int8"), {"a" * 64: BF16}).plan(TAME, "a" * 64, int8=True) == BF16
+    assert Runtime(Wishes(precision="int8"), {"a" * 64: INT8}).plan(TAME, "a" * 64) == BF16
+    monkeypatch.setattr(FakeOpenVino, "has_int8", False)
+    with pytest.raises(ConfigurationError, match=r"INFERENCE_PRECISION=int8 .* no INT8 on this processor"):
+        Runtime(Wishes(precision="int8"))
+
+
+@pytest.mark.usefixtures("without_openvino")
+@pytest.mark.parametrize(
+    ("wishes", "why"),
+    [
+        (Wishes(precision="int8"), "openvino is not installed"),
+        (Wishes(precision="int8", openvino=False), "INTEL_OPTIMIZATION=false forbids it"),
+    ],
+)
+def test_int8_without_openvino_is_refused(wishes: Wishes, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"INFERENCE_PRECISION=int8 runs on OpenVINO, but .*{why}"):
+        Runtime(wishes)
 
 
 @pytest.mark.usefixtures("modern")
@@ -197,7 +239,7 @@ def test_both_engines_agree_from_many_threads(network: Path) -> None:
         with ThreadPoolExecutor(6) as pool:
             for answer, right in zip(pool.map(opened.run, batches), expected, strict=True):
                 np.testing.assert_allclose(answer["embedding"], right, rtol=1e-4, atol=1e-3)
-    assert measure(runtime, network, [ORT, OV], batches[0]).keys() == {ORT, OV}
+    assert measure(runtime, {ORT: network, OV: network}, batches[0]).keys() == {ORT, OV}
 
 
 def test_outputs_keep_the_names_of_the_graph(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from embedding_calculator.cli import (
     memory_constraints,
     models,
     optimize_detection,
+    quantize,
     scan,
     serve,
     tune,
@@ -34,6 +35,7 @@ app.command()(optimize_detection.optimize_detection)
 app.command()(memory_constraints.memory_constraints)
 app.command()(tune.tune)
 app.add_typer(evaluate.app, name="evaluate")
+models.app.command()(quantize.quantize)
 app.add_typer(models.app, name="models")
 
 

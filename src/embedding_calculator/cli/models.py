@@ -27,7 +27,7 @@ _Names = Annotated[list[str] | None, typer.Argument(help="MODEL, PLUGIN or PLUGI
 @app.command("list")
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="For programs: a JSON list.")] = False) -> None:
     """Every model of the catalogue, its licence, and whether it is here."""
-    _, catalog, store = _open()
+    _, catalog, store = open_store()
     _print_json(catalog, store) if as_json else _print_table(catalog, store)
 
 
@@ -43,10 +43,10 @@ def pull(
     ] = False,
 ) -> None:
     """Fetch models: those named, or without names those that the service is configured to use."""
-    settings, catalog, store = _open()
+    settings, catalog, store = open_store()
     _pull(
         store,
-        [_resolve(catalog, name) for name in names] if names else _configured(settings, catalog),
+        [resolve(catalog, name) for name in names] if names else _configured(settings, catalog),
         settings.models_source,
         accept_licences=accept_licence or settings.accept_model_licences,
         commercial_only=commercial_only or settings.commercial_only,
@@ -56,21 +56,22 @@ def pull(
 @app.command()
 def verify(names: _Names = None) -> None:
     """Hash the files of the models named, or of all that are here; fails where one is damaged or missing."""
-    _, catalog, store = _open()
-    if not _verify(store, [_resolve(catalog, name) for name in names or []] or _here(catalog, store)):
+    _, catalog, store = open_store()
+    if not _verify(store, [resolve(catalog, name) for name in names or []] or _here(catalog, store)):
         raise typer.Exit(1)
 
 
 @app.command()
 def path(name: Annotated[str, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL.")]) -> None:
     """Where the ONNX files of a model lie, one a line."""
-    _, catalog, store = _open()
-    entry = _resolve(catalog, name)
+    _, catalog, store = open_store()
+    entry = resolve(catalog, name)
     for file in entry.files:
         typer.echo(store.path(entry, file))
 
 
-def _open() -> tuple[Settings, Catalog, Store]:
+def open_store() -> tuple[Settings, Catalog, Store]:
+    """The settings, and what they name."""
     from embedding_calculator.models.catalog import Catalog
     from embedding_calculator.models.store import Store
     from embedding_calculator.settings import Settings
@@ -85,7 +86,8 @@ def _configured(settings: Settings, catalog: Catalog) -> list[Entry]:
     return configured_entries(settings, catalog)
 
 
-def _resolve(catalog: Catalog, name: str) -> Entry:
+def resolve(catalog: Catalog, name: str) -> Entry:
+    """The model that a MODEL, PLUGIN or PLUGIN@MODEL means."""
     plugin, at, model = name.partition("@")
     if at or any(name in entry.plugins for entry in catalog):
         return catalog.find(plugin, model or None)
@@ -105,6 +107,7 @@ def _print_json(catalog: Catalog, store: Store) -> None:
             "commercial": entry.commercial,
             "bytes": entry.bytes,
             "state": store.state(entry),
+            "int8": store.int8_state(entry),
             "verified": entry.verified,
             "homepage": entry.homepage,
         }
@@ -118,7 +121,10 @@ def _print_table(catalog: Catalog, store: Store) -> None:
     from rich.filesize import decimal
     from rich.table import Table
 
-    colours = {"yes": "green", "no": "red", "unknown": "yellow", "present": "green", "damaged": "red", "missing": "dim"}
+    colours = {
+        **{"yes": "green", "no": "red", "unknown": "yellow"},
+        **{"present": "green", "damaged": "red", "stale": "red", "missing": "dim"},
+    }
     table = Table(header_style="bold", box=None, pad_edge=False)
     table.add_column("model", no_wrap=True)
     table.add_column("licence", overflow="ellipsis", no_wrap=True, max_width=24)
@@ -138,6 +144,9 @@ def _print_table(catalog: Catalog, store: Store) -> None:
                 f"[{colours[state]}]{state}",
                 entry.verified,
             )
+            if variant := store.int8_variant(entry):
+                int8 = store.int8_state(entry)
+                table.add_row("    in INT8", "", "", decimal(variant.bytes), f"[{colours[int8]}]{int8}", "")
     Console().print(table)
 
 
@@ -200,4 +209,9 @@ def _verify(store: Store, entries: Sequence[Entry]) -> bool:
         state = store.verify(entry)
         sound = sound and state == "verified"
         typer.echo(f"{entry.name}: {state}{_REMEDIES.get(state, '').format(entry.name)}")
+        int8 = store.int8_state(entry, thorough=True)
+        if int8 != "missing":
+            sound = sound and int8 == "verified"
+            remedy = "" if int8 == "verified" else f"; make it anew: embedding-calculator models quantize {entry.name}"
+            typer.echo(f"{entry.name} int8: {int8}{remedy}")
     return sound

@@ -23,7 +23,7 @@ def tune(
     """Measure engines, precisions and threads for the configured models, and keep the fastest for later starts.
 
     The choice is kept in MODELS_DIR/tuning.json; it holds for this processor and these versions of the engines. Takes
-    some ten seconds a model, best while the machine is idle.
+    some ten seconds a model, best while the machine is idle. INT8 variants are measured with INFERENCE_PRECISION=int8.
 
     Example: embedding-calculator tune
     """
@@ -52,9 +52,12 @@ def tune(
     table, chosen = _table(callers), {}
     for entry, file, manifest in track(files, "measuring", console=Console(stderr=True), transient=True):
         traits, batch = entry.files[file].runtime, _batch(entry, manifest)
-        rates = measure(runtime, store.path(entry, file), runtime.candidates(traits, threads), batch)
+        path, int8 = store.path(entry, file), store.int8_path(entry)
+        plans = runtime.candidates(traits, threads, int8=int8 is not None)
+        rates = measure(runtime, {plan: int8 if int8 and plan.precision == "int8" else path for plan in plans}, batch)
+        current = runtime.plan(traits, manifest.sha256, int8=int8 is not None)
         chosen[manifest.sha256] = max(rates, key=lambda plan: rates[plan])
-        _add_rows(table, f"{entry.name} {file}", batch, rates, runtime.plan(traits, manifest.sha256))
+        _add_rows(table, f"{entry.name} {file}", batch, rates, current)
     Console().print(table)
     if not dry_run:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,14 +14,17 @@ from embedding_calculator.engine.choices import Choices
 from embedding_calculator.errors import ConfigurationError, ModelError
 from embedding_calculator.imaging.picture import ArrayPicture
 from embedding_calculator.models.catalog import Catalog, Entry
-from embedding_calculator.models.runtime import Runtime, Wishes
+from embedding_calculator.models.runtime import Model, Runtime, Wishes
 from embedding_calculator.models.runtime.tuning import read_tuning, tuning_file
 from embedding_calculator.models.store import State, Store
+from embedding_calculator.models.variants import VariantState
 from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin
 from embedding_calculator.plugins.registry import Configured, PluginName, Registry
 from embedding_calculator.settings import Settings
 
 P = TypeVar("P")
+
+_log = logging.getLogger(__name__)
 
 # By what a plugin's class is told to be of a kind, before it is constructed.
 _MARKS: dict[type, str] = {Detector: "detect", Calculator: "similarity_coefficients", FacePlugin: "slug"}
@@ -85,10 +89,12 @@ def require_models(settings: Settings) -> None:
     """Make sure that everything these settings name exists and that its models are in the store.
 
     Raises:
-        ConfigurationError: a plugin or a model does not exist.
+        ConfigurationError: a plugin or a model does not exist, or INT8 is asked for where nothing has such a variant.
         ModelError: a model is not in the store; all that are missing are named at once, with the remedy.
     """
-    _require(configured_entries(settings, Catalog.load(settings.model_catalog)), Store(settings.models_dir))
+    catalog, store = Catalog.load(settings.model_catalog), Store(settings.models_dir)
+    _require(configured_entries(settings, catalog), store)
+    _require_int8(settings, catalog, store)
 
 
 def _require(entries: Iterable[Entry], store: Store) -> None:
@@ -103,8 +109,31 @@ def _require(entries: Iterable[Entry], store: Store) -> None:
         )
 
 
-def build(settings: Settings) -> Choices:
+def _require_int8(settings: Settings, catalog: Catalog, store: Store) -> None:
+    """Where INT8 is asked for, say which embeddings are not made in it and what to do; refuse where none is."""
+    if settings.inference_precision != "int8":
+        return
+    registry = Registry(catalog)
+    entries = [entry for name in Names.of(settings).calculators if (entry := registry.entry(name))]
+    states = {entry.name: store.int8_state(entry) for entry in entries}
+    absent = [
+        f"{name} ({state}): embedding-calculator models quantize {name} PHOTOS"
+        for name, state in states.items()
+        if state is not VariantState.PRESENT
+    ]
+    if len(absent) == len(states):
+        raise ConfigurationError(
+            f"INFERENCE_PRECISION=int8, but no configured model has a sound INT8 variant. Make one of photos with "
+            f"faces: {'; '.join(absent) or 'no calculator has a model'}"
+        )
+    for told in absent:
+        _log.warning("No sound INT8 variant, so that INFERENCE_PRECISION=int8 means auto for %s", told)
+
+
+def build(settings: Settings, watch: Callable[[Model], Model] | None = None) -> Choices:
     """Open everything that the settings name, each model once, and run it, so that the first request finds it warm.
+
+    ``watch`` gets each model once it is open; what it returns takes its place.
 
     Raises:
         ConfigurationError: a plugin or a model does not exist, or an engine that is insisted on cannot be used.
@@ -115,7 +144,10 @@ def build(settings: Settings) -> Choices:
     _require(entries, store)
     registry = Registry(catalog)
     runtime = runtime_of(settings)
+    _require_int8(settings, catalog, store)
     models = {entry.name: store.open(entry, runtime) for entry in entries}
+    if watch:
+        models = {name: watch(model) for name, model in models.items()}
 
     def configured(name: PluginName, kind: type[P], variable: str, **options: Any) -> Configured[P]:
         entry, plugin = registry.entry(name), registry.load(name)

@@ -18,7 +18,7 @@ class Engine(BaseModel):
 
     engine: Literal["onnxruntime", "openvino"]
     device: str = Field(description="In the engine's own words.", examples=["CPU"])
-    precision: Literal["f32", "bf16"]
+    precision: Literal["f32", "bf16", "int8"]
     threads: int = Field(description="Of one call; calls run side by side.", examples=[1])
     nodes: dict[str, int] | None = Field(
         description="Nodes of the graph by device, where the engine tells it.", examples=[{"CPUExecutionProvider": 105}]

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from hashlib import sha256
@@ -21,17 +21,21 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from embedding_calculator.errors import EmbeddingCalculatorError, ModelError
-from embedding_calculator.models import importers
+from embedding_calculator.models import importers, variants
 from embedding_calculator.models.catalog import Entry, FileSpec
 from embedding_calculator.models.runtime import Model, Runtime
-from embedding_calculator.models.sources import DISK_FULL, Sources, Workspace, file_hash
+from embedding_calculator.models.sources import DISK_FULL, Sources, Workspace
 from embedding_calculator.models.spec import InputSpec
+from embedding_calculator.models.stamp import Stamp, flush, stamp_of
+from embedding_calculator.models.variants import Variant, VariantState
 
 _log = logging.getLogger(__name__)
 
 NETWORK = "network.onnx"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
+NETWORK_KEY = "network"
+"""The key of the one network of an entry that has just one."""
 
 
 class State(StrEnum):
@@ -56,14 +60,12 @@ class PulledPart(BaseModel):
     pinned: bool
 
 
-class Manifest(BaseModel):
+class Manifest(Stamp):
     """Lies beside each network, written last: where it is, the network is whole.
 
     ``pixels`` is the input contract of the entry that pulled it; ``probed`` the shape of ``inspection.probe`` to which
     it gave the answers in ``golden.npz``.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     model: str
     licence: str
@@ -75,17 +77,15 @@ class Manifest(BaseModel):
     outputs: dict[str, list[int | str]]
     pixels: InputSpec
     probed: tuple[int, ...]
-    sha256: str
-    bytes: int
-    mtime_ns: int
 
 
 class Store:
     """A folder of imported networks: ``store/KEY/network.onnx``, ``golden.npz`` and ``manifest.json``.
 
     KEY is the hash of what the network is made of (published files, importer, options), so entries that share a
-    network share the file, and a changed catalogue never serves an old one. Reading needs no write access and no
-    network. Several processes and threads may pull at once: one works, the others wait and find the work done.
+    network share the file, and a changed catalogue never serves an old one. Beside the three may lie a folder
+    ``int8``, see ``variants``. Reading needs no write access and no network. Several processes and threads may pull at
+    once: one works, the others wait and find the work done.
     """
 
     def __init__(self, root: Path) -> None:
@@ -132,13 +132,57 @@ class Store:
         networks = {}
         for file, path in paths.items():
             try:
-                networks[file] = runtime.open(path, entry.files[file].runtime, hashes.get(file))
+                networks[file] = runtime.open(path, entry.files[file].runtime, hashes.get(file), self.int8_path(entry))
             except EmbeddingCalculatorError:
                 raise
             except Exception as error:  # engines have errors of their own
                 raise ModelError(f"Model {entry.name!r} cannot be opened: {path} ({file}): {error}") from error
         running = {file: network.running for file, network in networks.items()}
         return Model(entry.name, entry.input, entry.parameters, networks, running)
+
+    def int8_state(self, entry: Entry, *, thorough: bool = False) -> VariantState:
+        """The state of the entry's INT8 variant; ``thorough`` hashes it and asks for its golden vector again."""
+        folder, manifest = self._int8_folder(entry), self.manifests(entry).get(NETWORK_KEY)
+        if folder is None or manifest is None:
+            return VariantState.MISSING
+        return variants.state_of(folder, manifest.sha256, thorough=thorough)
+
+    def int8_path(self, entry: Entry) -> Path | None:
+        """The INT8 variant of the entry's network; None where it has none that is sound and made of this network."""
+        folder = self._int8_folder(entry)
+        return variants.network_in(folder) if folder and self.int8_state(entry) is VariantState.PRESENT else None
+
+    def int8_variant(self, entry: Entry) -> Variant | None:
+        """What was recorded of the entry's INT8 variant, in whatever state it is."""
+        folder = self._int8_folder(entry)
+        return variants.read_variant(folder) if folder else None
+
+    def keep_int8(self, entry: Entry, make: Callable[[Path], Variant]) -> Variant:
+        """Keep the INT8 variant that ``make`` writes into the folder it is given; one there was is replaced.
+
+        Raises ModelError, and leaves what there was, where it cannot be stored or ``make`` raises it.
+        """
+        network = self.path(entry, NETWORK_KEY)
+        try:
+            with self._writing() as workspace:
+                scratch = Path(tempfile.mkdtemp(dir=workspace.scratch))
+                made, final = scratch / "made", network.with_name(variants.INT8)
+                made.mkdir()
+                variant = make(made)
+                if final.exists():
+                    final.rename(scratch / "replaced")
+                made.rename(final)
+                flush(final.parent)
+        except OSError as error:
+            raise ModelError(
+                f"The INT8 variant of {entry.name!r} could not be stored in {self.root}: {error.strerror or error}. "
+                f"Make room, or let MODELS_DIR name a folder that can be written, and quantise again"
+            ) from error
+        return variant
+
+    def _int8_folder(self, entry: Entry) -> Path | None:
+        spec = entry.files.get(NETWORK_KEY)
+        return self._folder(spec) / variants.INT8 if spec and len(entry.files) == 1 else None
 
     def pull(
         self,
@@ -183,19 +227,8 @@ class Store:
         if not folder.exists():
             return State.MISSING
         manifest = _read_manifest(folder)
-        network = folder / NETWORK
-        if manifest is None or not network.is_file():
+        if manifest is None or not manifest.fits(folder / NETWORK, thorough=thorough):
             return State.DAMAGED
-        # Size and time tell a file that nobody touched; hashing all of them would cost each start its seconds.
-        found = network.stat()
-        if found.st_size != manifest.bytes:
-            return State.DAMAGED
-        if thorough or found.st_mtime_ns != manifest.mtime_ns:
-            if file_hash(network) != manifest.sha256:
-                return State.DAMAGED
-            # A copied store has new times: proved once, it is stamped anew, if it may be written.
-            with contextlib.suppress(OSError):
-                os.utime(network, ns=(manifest.mtime_ns, manifest.mtime_ns))
         return State.VERIFIED if thorough else State.PRESENT
 
     def _verified(self, spec: FileSpec) -> State:
@@ -260,7 +293,6 @@ class Store:
             signature = inspect(network, entry.input.size)
         except ModelError as error:
             raise ModelError(f"Model {entry.name!r} was fetched but not imported ({key}): {error}") from error
-        _flush(network)
         manifest = Manifest(
             model=entry.name,
             licence=entry.licence,
@@ -281,19 +313,17 @@ class Store:
             outputs=signature.outputs,
             pixels=entry.input,
             probed=signature.probed,
-            sha256=file_hash(network),
-            bytes=network.stat().st_size,
-            mtime_ns=network.stat().st_mtime_ns,
+            **stamp_of(network),
         )
         np.savez_compressed(made / GOLDEN, allow_pickle=False, **signature.golden)
-        _flush(made / GOLDEN)
+        flush(made / GOLDEN)
         (made / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
-        _flush(made / MANIFEST)
-        _flush(made)
+        flush(made / MANIFEST)
+        flush(made)
         if final.exists():
             final.rename(scratch / "damaged")
         made.rename(final)
-        _flush(final.parent)
+        flush(final.parent)
         shutil.rmtree(scratch, ignore_errors=True)
 
     def _needed(self, entry: Entry) -> int:
@@ -328,17 +358,6 @@ def _read_manifest(folder: Path) -> Manifest | None:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def _flush(path: Path) -> None:
-    """Have the file or folder on the disk before anything says so."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_uncleared(entry: Entry) -> None:

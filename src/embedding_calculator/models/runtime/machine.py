@@ -24,6 +24,12 @@ def may_have_bf16() -> bool:
     return flags is None or not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
 
 
+@cache
+def has_fast_bf16() -> bool:
+    """Whether bf16 is faster than float32: with AMX it is, with AVX512-BF16 alone every network here is slower."""
+    return "amx_bf16" in (_field("flags") or "").split()
+
+
 def fingerprint() -> dict[str, str | None]:
     """What a measurement of engines holds for: the processor and the versions of the engines."""
     name = _field("model name") or platform.processor()

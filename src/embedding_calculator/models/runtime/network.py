@@ -11,7 +11,7 @@ import numpy as np
 from embedding_calculator.arrays import Floats
 from embedding_calculator.models.spec import EngineName, InputSpec
 
-Precision = Literal["f32", "bf16"]
+Precision = Literal["f32", "bf16", "int8"]
 Outputs: TypeAlias = Mapping[str, Floats]
 
 _ALONE = 96 * 96

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -67,13 +67,13 @@ def write_tuning(path: Path, plans: Mapping[str, Plan]) -> None:
     draft.replace(path)
 
 
-def measure(runtime: Runtime, path: Path, plans: Sequence[Plan], batch: Floats) -> Mapping[Plan, float]:
-    """Runs a second of the network on ``batch`` by each plan, with as many callers at once as the service has.
+def measure(runtime: Runtime, files: Mapping[Plan, Path], batch: Floats) -> Mapping[Plan, float]:
+    """Runs a second of a network on ``batch`` by each plan for its file, with as many callers as the service has.
 
     The plans take turns, and the median of their rounds counts, so that a neighbour's moment of work hits all alike.
     """
-    networks = {plan: runtime.open_as(path, plan) for plan in plans}
-    rates: dict[Plan, list[float]] = {plan: [] for plan in plans}
+    networks = {plan: runtime.open_as(path, plan) for plan, path in files.items()}
+    rates: dict[Plan, list[float]] = {plan: [] for plan in files}
     with ThreadPoolExecutor(runtime.wishes.callers) as pool:
         for network in networks.values():
             _rate(pool, network, batch, runtime.wishes.callers, 0.0)
