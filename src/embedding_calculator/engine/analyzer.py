@@ -12,7 +12,7 @@ import numpy as np
 
 from embedding_calculator.arrays import Floats
 from embedding_calculator.errors import EmbeddingCalculatorError, PluginError
-from embedding_calculator.imaging.align import ARCFACE_112, Crop, cut
+from embedding_calculator.imaging.align import ARCFACE_112, Crop, cut, needed_scale
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.plugins.base import Calculator, Detections, Detector, FaceBatch, FacePlugin, Fields, Refiner
 from embedding_calculator.plugins.registry import Configured
@@ -121,8 +121,11 @@ class Analyzer:
         kinds = {plugin.run.crop for plugin in plugins if plugin.run.crop is not None}
         if not kinds or not len(faces):
             return {}
-        points = faces.landmarks if whole else self._refined(picture, faces)
-        points = np.where(np.isnan(points), _assumed_landmarks(faces.boxes), points)
+        points = _known(faces.landmarks, faces.boxes)
+        if not whole:
+            # At once as fine as the crops will want it: the second look wants less, and decoding would begin again.
+            picture.raster(max(needed_scale(kind, faces.boxes, points) for kind in kinds))
+            points = _known(self._refined(picture, faces), faces.boxes)
         return {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
 
     def _refined(self, picture: Picture, faces: Detections) -> Floats:
@@ -151,11 +154,11 @@ def box_of(faces: Detections, index: int) -> Box:
     return Box(x_min, y_min, x_max, y_max, float(faces.probabilities[index]))
 
 
-def _assumed_landmarks(boxes: Floats) -> Floats:
-    """Where the points of a face lie if the box is an aligned crop: ``(N, 4)`` -> ``(N, 5, 2)``."""
+def _known(landmarks: Floats, boxes: Floats) -> Floats:
+    """The same ``(N, 5, 2)``; points that nobody looked for lie where they do if the box is an aligned crop."""
     unit = np.asarray(ARCFACE_112.template, np.float32) / np.asarray(ARCFACE_112.size, np.float32)
     corners, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
-    return corners + unit * sides
+    return np.where(np.isnan(landmarks), corners + unit * sides, landmarks)
 
 
 def _milliseconds_each(start: float, faces: int) -> float:
