@@ -139,6 +139,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "ppm of a comment among its pixels": lambda: b"P3 9 9 255 #" + b"x" * 20_000_000,
     "ppm of blanks among its pixels": lambda: b"P3 9 9 255 " + b" " * 20_000_000,
     "ppm of comments among its pixels": lambda: b"P3 9 9 255 " + b"#\n" * 10_000_000,
+    "ppm of text alone": lambda: b"P3 2000 2000 255 " + b"200 " * 12_000_000,
     "ppm of one number among its pixels": lambda: b"P3 9 9 255 " + b"9" * 20_000_000,
     "webp of a million chunks": lambda: b"RIFF" + struct.pack("<I", 8_000_004) + b"WEBP" + b"JUNK\0\0\0\0" * 1_000_000,
     "heic of a million boxes": lambda: heic(SHORT)[:24] + b"\0\0\0\x08free" * 1_000_000 + heic(SHORT)[24:],

@@ -25,6 +25,7 @@ from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError
 from embedding_calculator.imaging.chroma import decode_full_chroma, has_quarter_chroma
 from embedding_calculator.imaging.colours import to_rgb
 from embedding_calculator.imaging.picture import Picture, Raster
+from embedding_calculator.imaging.ppm import PPM_KINDS, decode_ppm, refuse_costly_ppm
 
 # Pillow knows many more, among them EPS, which would start Ghostscript on a stranger's program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "TIFF", "ICO", "PPM")
@@ -47,12 +48,10 @@ _REDUCTIONS = (8, 4, 2, 1)  # The other eighths that libjpeg offers save nothing
 _JPEG_START = b"\xff\xd8\xff"
 _MOST_SEGMENTS = 4096  # Before the pixels. Cameras write about ten; a colour profile in pieces adds up to 255.
 _MOST_SCANS = 200  # Progressive files have about ten; every scan visits all pixels, however few bytes it has.
-_MOST_JUNK = 1 << 16  # Bytes between segments or a header's words, which Pillow skips one by one.
-_MOST_COMMENTS = 1000  # Of a PPM in text; programs write one.
+_MOST_JUNK = 1 << 16  # Bytes between segments, which Pillow skips one by one.
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")
 _START_OF_SCAN = b"\xda"
 _WITHOUT_LENGTH = {bytes([code]) for code in (0x01, *range(0xD0, 0xDA))}
-_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
 _SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\1-\4]")
 
 
@@ -87,7 +86,7 @@ def open_picture(
         if data.startswith(_JPEG_START):
             _refuse_costly_jpeg(data)
         elif data.startswith(b"P"):
-            _refuse_costly_ppm(data)
+            refuse_costly_ppm(data)
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         width, height = image.size
         if width * height > limits.max_pixels:
@@ -99,8 +98,17 @@ def open_picture(
             orientation = 1 if apply_orientation else _UNTURNED.get(orientation, orientation)
         elif not apply_orientation:
             orientation = 1
-        decode = _JPEG(data, image.size, stored_chroma) if image.format in {"JPEG", "MPO"} else _Whole(image)
+        decode = _decoder(image, data, stored_chroma)
     return _EncodedPicture(decode, width, height, orientation)
+
+
+def _decoder(image: ImageFile.ImageFile, data: bytes, stored_chroma: bool) -> Callable[[float], Pixels]:
+    if image.format in {"JPEG", "MPO"}:
+        return _JPEG(data, image.size, stored_chroma)
+    if image.format == "PPM" and data[:2] in PPM_KINDS:
+        size, start = image.size, image.tile[0].offset
+        return lambda _scale: decode_ppm(data, start, size)
+    return _Whole(image)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -129,20 +137,6 @@ def _refuse_costly_jpeg(data: bytes) -> None:
         raise ImageUnreadableError(f"the JPEG has more than {_MOST_SEGMENTS} segments before its pixels")
     if len(_SCAN.findall(data)) > _MOST_SCANS:
         raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
-
-
-def _refuse_costly_ppm(data: bytes) -> None:
-    """Refuse comments and blanks by the megabyte: Pillow reads a header byte by byte.
-
-    Among pixels written as text it removes comments one by one, each at the price of a megabyte copied.
-    """
-    bits, text = data[1:2] in b"14", data[1:2] in b"123"
-    if text and data.count(b"#") > _MOST_COMMENTS:
-        raise ImageUnreadableError(f"the PPM has more than {_MOST_COMMENTS} comments")
-    words = 3 if bits else 4  # Kind, width, height, and the largest value where pixels are not bits.
-    start = _COMMENT.sub(b"", data[:_MOST_JUNK])
-    if len(data) > _MOST_JUNK and len(start.split(maxsplit=words - 1)) < words:
-        raise ImageUnreadableError(f"the PPM's header is longer than {_MOST_JUNK} bytes")
 
 
 class _JPEG:
