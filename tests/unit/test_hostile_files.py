@@ -167,6 +167,41 @@ def test_bombs_are_refused_or_read_in_little_memory(name: str, tmp_path: Path) -
     assert grown < 150_000, f"{grown} KiB for: {answer}"
 
 
+CROWDED = """
+import json, resource, sys
+from embedding_calculator.errors import EmbeddingCalculatorError
+from embedding_calculator.imaging.decode import Limits, open_picture
+from PIL import Image
+Image.init()
+files = [open(path, "rb").read() for path in sys.argv[1:]]
+with open("/proc/self/statm") as status:
+    room = int(status.read().split()[0]) * resource.getpagesize() + 10_000_000
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+answers = []
+for data in files:
+    try:
+        picture = open_picture(data, limits=Limits(max_bytes=50_000_000, max_pixels=10_000_000))
+        answers.append(str(picture.raster(1.0).pixels.shape))
+    except EmbeddingCalculatorError as error:
+        answers.append(getattr(error, "reason", str(error)))
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: limits of memory that hold")
+def test_too_little_memory_is_not_the_pictures_fault(tmp_path: Path) -> None:
+    large = Image.new("RGB", (2400, 2400), "white")
+    kinds = ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "PPM"]
+    for kind in kinds:
+        (tmp_path / kind).write_bytes(encode(large, kind))
+    (tmp_path / "HEIC").write_bytes(heic(large))
+    (tmp_path / "small").write_bytes(encode(SHORT, "PNG"))
+    paths = [str(tmp_path / name) for name in ("small", *kinds, "HEIC")]
+    run = subprocess.run([sys.executable, "-c", CROWDED, *paths], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == ["(64, 64, 3)", *["memory"] * 9]
+
+
 @pytest.mark.parametrize("filling", [b"#" + b"x" * 100_000 + b"\n", b" " * 100_000, b"#\n" * 50_000])
 def test_a_ppm_with_a_header_out_of_all_proportion_is_refused_unread(filling: bytes) -> None:
     with pytest.raises(ImageUnreadableError, match="header is longer"):

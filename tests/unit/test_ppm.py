@@ -27,7 +27,7 @@ def read(data: bytes) -> Pixels:
 
 def by_pillow(data: bytes) -> Any:
     """In eight bits; Pillow's grey of more than eight goes to 65535."""
-    image = Image.open(io.BytesIO(data))
+    image: Image.Image = Image.open(io.BytesIO(data))
     if image.mode == "I":
         image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
     return np.asarray(image.convert("RGB"))

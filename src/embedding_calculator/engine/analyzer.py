@@ -67,7 +67,8 @@ class Analyzer:
             The faces, and the milliseconds it took to find one of them on average.
 
         Raises:
-            ImageUnreadableError, ImageTooLargeError: the picture turns out to be broken, or beyond what memory holds.
+            ImageUnreadableError, ImageTooLargeError: the picture turns out to be broken, or larger than it said.
+            BusyError: there is too little memory to decode it now.
             PluginError: the detector failed.
         """
         start = time.perf_counter()
@@ -101,7 +102,7 @@ class Analyzer:
         look would look past them, and their points have had theirs.
 
         Raises:
-            ImageUnreadableError, ImageTooLargeError: as in ``detect``.
+            ImageUnreadableError, ImageTooLargeError, BusyError: as in ``detect``.
             PluginError: a plugin failed, or did not answer for each face; the text names it.
         """
         batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins, whole))

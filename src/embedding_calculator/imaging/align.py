@@ -117,7 +117,7 @@ def cut(picture: Picture, crop: Crop, boxes: Floats, landmarks: Floats) -> Pixel
     the picture or has no extent gives a black crop.
 
     Raises:
-        ImageUnreadableError: the encoded data turns out to be broken.
+        ImageUnreadableError, ImageTooLargeError, BusyError: see ``Picture.raster``.
     """
     width, height = crop.size
     crops = np.zeros((len(boxes), height, width, 3), np.uint8)

@@ -16,12 +16,13 @@ from threading import Lock
 from typing import Any
 
 import cv2
+import numpy as np
 import pillow_heif
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from embedding_calculator.arrays import Pixels
-from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError
+from embedding_calculator.errors import BusyError, ImageTooLargeError, ImageUnreadableError, InputError
 from embedding_calculator.imaging.chroma import decode_full_chroma, has_quarter_chroma
 from embedding_calculator.imaging.colours import to_rgb
 from embedding_calculator.imaging.picture import Picture, Raster
@@ -49,6 +50,8 @@ _JPEG_START = b"\xff\xd8\xff"
 _MOST_SEGMENTS = 4096  # Before the pixels. Cameras write about ten; a colour profile in pieces adds up to 255.
 _MOST_SCANS = 200  # Progressive files have about ten; every scan visits all pixels, however few bytes it has.
 _MOST_JUNK = 1 << 16  # Bytes between segments, which Pillow skips one by one.
+_ROOM = 20  # Bytes a pixel: more than any decoder here needs.
+_LEAST_ROOM = 128_000_000  # Bytes without which nobody should blame a picture.
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")
 _START_OF_SCAN = b"\xda"
 _WITHOUT_LENGTH = {bytes([code]) for code in (0x01, *range(0xD0, 0xDA))}
@@ -79,10 +82,11 @@ def open_picture(
     Raises:
         ImageTooLargeError: more bytes or more declared pixels than ``limits`` allow; nothing was decoded.
         ImageUnreadableError: no accepted format, or too damaged.
+        BusyError: there is too little memory now.
     """
     if len(data) > limits.max_bytes:
         raise ImageTooLargeError(f"the picture has {len(data):,} bytes; {limits.max_bytes:,} is the limit")
-    with _only_input_errors():
+    with _only_told_errors():
         if data.startswith(_JPEG_START):
             _refuse_costly_jpeg(data)
         elif data.startswith(b"P"):
@@ -195,7 +199,7 @@ class _EncodedPicture:
         """See ``Picture.raster``. JPEG is decoded at 1, 1/2, 1/4 or 1/8, everything else whole."""
         with self._lock:
             if self._raster is None or self._raster.scale_x < min(scale, 1.0):
-                with _only_input_errors():
+                with _only_told_errors(self.width * self.height):
                     pixels = self._decode(scale)
                 if self._turn:
                     pixels = self._turn(pixels)
@@ -205,15 +209,32 @@ class _EncodedPicture:
 
 
 @contextmanager
-def _only_input_errors() -> Iterator[None]:
-    """Whatever a decoder raises on a stranger's bytes, the reason is the bytes."""
+def _only_told_errors(pixels: int = 0) -> Iterator[None]:
+    """Whatever a decoder raises on a stranger's bytes, the reason is the bytes, unless memory is short."""
     try:
         yield
     except (ImageUnreadableError, ImageTooLargeError):
         raise
-    except (MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"the picture is beyond the limit of what can be decoded: {error}") from error
-    except UnidentifiedImageError as error:
-        raise ImageUnreadableError(f"it is no picture, or in none of the formats {', '.join(_FORMATS)}") from error
     except Exception as error:
-        raise ImageUnreadableError(f"the picture cannot be read: {error or type(error).__name__}") from error
+        if _is_memory_short(pixels):  # Not every decoder says so: some of them call the file broken.
+            raise BusyError("memory", "there is too little memory for this picture now") from error
+        raise _told(error) from error
+
+
+def _told(error: Exception) -> InputError:
+    match error:
+        case MemoryError() | Image.DecompressionBombError() | Image.DecompressionBombWarning():
+            return ImageTooLargeError(f"the picture is beyond the limit of what can be decoded: {error}")
+        case UnidentifiedImageError():
+            return ImageUnreadableError(f"it is no picture, or in none of the formats {', '.join(_FORMATS)}")
+        case _:
+            return ImageUnreadableError(f"the picture cannot be read: {error or type(error).__name__}")
+
+
+def _is_memory_short(pixels: int) -> bool:
+    """Whether an honest picture of so many pixels could not be decoded now; asked for, but not touched."""
+    try:
+        np.empty(max(pixels * _ROOM, _LEAST_ROOM), np.uint8)
+    except MemoryError:
+        return True
+    return False

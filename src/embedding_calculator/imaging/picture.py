@@ -40,7 +40,8 @@ class Picture(Protocol):
         Asking again for the same or a coarser scale returns the pixels already decoded.
 
         Raises:
-            ImageUnreadableError: the encoded data turns out to be broken.
+            ImageUnreadableError, ImageTooLargeError: the encoded data turns out to be broken, or larger than it said.
+            BusyError: there is too little memory to decode it now.
         """
         ...
 

@@ -21,7 +21,7 @@ PPM_KINDS = frozenset({b"P1", b"P2", b"P3", b"P5", b"P6"})
 
 _LONGEST_HEADER = 1 << 16  # Bytes. Pillow reads a header byte by byte.
 _MOST_COMMENTS = 1000  # Of a file in text; programs write one.
-_BLOCK = 1 << 20  # Bytes of text read at once: as numbers they take four times the room.
+_BLOCK = 1 << 20  # Bytes or numbers looked at in one step, in which they take up to eight times the room.
 _BLANKS = b" \t\n\r\v\f"
 _BLANK = re.compile(rb"\s")
 _COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
@@ -74,7 +74,8 @@ def _numbers(data: bytes, kind: bytes, start: int, white: int) -> Iterator[NDArr
     """What stands for the pixels, a part at a time; what comes after the last one may be anything."""
     if kind in {b"P5", b"P6"}:
         number = np.dtype(">u2" if white > 255 else "u1")
-        yield np.frombuffer(data, number, (len(data) - start) // number.itemsize, start)
+        numbers = np.frombuffer(data, number, (len(data) - start) // number.itemsize, start)
+        yield from (numbers[first : first + _BLOCK] for first in range(0, numbers.size, _BLOCK))
         return
     text = data[start:]
     if b"#" in text:
