@@ -109,3 +109,10 @@ def test_a_second_look_and_the_crops_after_it_decode_once() -> None:
     twice.describe(picture, faces, twice.plugins)
     assert len(picture.decoded) == 2
     assert 0.2 < picture.decoded[-1] < 1
+
+
+def test_where_nobody_is_no_plugin_is_called() -> None:
+    broken = analyzer(BrokenRefiner(), BrokenPlugin(), Aligned())
+    description = broken.describe(WHITE, broken.detect(WHITE)[0][:0], broken.plugins)
+    assert description.fields == []
+    assert set(description.milliseconds) == {plugin.slug for plugin in broken.plugins}

@@ -96,7 +96,7 @@ class Analyzer:
     def describe(
         self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], *, whole: bool = False
     ) -> Description:
-        """Ask each plugin once about all faces; every crop is cut once and shared.
+        """Ask each plugin once about all faces, if there are any; every crop is cut once and shared.
 
         ``whole`` says that ``faces`` are from ``take_whole``: their boxes do not frame the faces, so that a second
         look would look past them, and their points have had theirs.
@@ -105,6 +105,8 @@ class Analyzer:
             ImageUnreadableError, ImageTooLargeError, BusyError: as in ``detect``.
             PluginError: a plugin failed, or did not answer for each face; the text names it.
         """
+        if not len(faces):
+            return Description([], {plugin.slug: 0.0 for plugin in plugins})
         batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins, whole))
         fields: list[dict[str, Any]] = [{} for _ in range(len(faces))]
         milliseconds = {}
@@ -120,7 +122,7 @@ class Analyzer:
         self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], whole: bool
     ) -> dict[Crop, Any]:
         kinds = {plugin.run.crop for plugin in plugins if plugin.run.crop is not None}
-        if not kinds or not len(faces):
+        if not kinds:
             return {}
         points = _known(faces.landmarks, faces.boxes)
         if not whole:
