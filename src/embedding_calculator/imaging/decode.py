@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import mmap
 from threading import Lock
 from typing import Any
 
 import cv2
-import numpy as np
 import pillow_heif
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -47,6 +47,8 @@ _UNTURNED = {6: 8, 8: 6}  # What undoes a turn; the others undo themselves.
 
 _REDUCTIONS = (8, 4, 2, 1)  # The other eighths that libjpeg offers save nothing: their transforms are not vectorised.
 _JPEG_START = b"\xff\xd8\xff"
+_JPEG_END = b"\xff\xd9"
+_FIRST_BLOCKS = 32  # Side in pixels of what libjpeg may make of no data at all, before it fills the rest with grey.
 _MOST_SEGMENTS = 4096  # Before the pixels. Cameras write about ten; a colour profile in pieces adds up to 255.
 _MOST_SCANS = 200  # Progressive files have about ten; every scan visits all pixels, however few bytes it has.
 _MOST_JUNK = 1 << 16  # Bytes between segments, which Pillow skips one by one.
@@ -125,6 +127,13 @@ def _orientation(image: Image.Image) -> int:
 
 def _refuse_costly_jpeg(data: bytes) -> None:
     """Refuse what would keep the reader of headers or the decoder busy out of all proportion to its bytes."""
+    _start_of_pixels(data)
+    if len(_SCAN.findall(data)) > _MOST_SCANS:
+        raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
+
+
+def _start_of_pixels(data: bytes) -> int:
+    """Where a JPEG's first scan begins, by its segments, so that not a small picture's inside one of them is meant."""
     position = 2
     junk = 0
     for _ in range(_MOST_SEGMENTS):
@@ -133,14 +142,20 @@ def _refuse_costly_jpeg(data: bytes) -> None:
         if found is None or junk >= _MOST_JUNK:
             raise ImageUnreadableError("the JPEG has no pixels where they should be")
         if found[1] == _START_OF_SCAN:
-            break
+            return found.start()
         position = found.end()
         if found[1] not in _WITHOUT_LENGTH:
             position += int.from_bytes(data[position : position + 2])
-    else:
-        raise ImageUnreadableError(f"the JPEG has more than {_MOST_SEGMENTS} segments before its pixels")
-    if len(_SCAN.findall(data)) > _MOST_SCANS:
-        raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
+    raise ImageUnreadableError(f"the JPEG has more than {_MOST_SEGMENTS} segments before its pixels")
+
+
+def _was_cut_short(data: bytes) -> bool:
+    return not data.endswith(_JPEG_END) and data.find(_JPEG_END, _start_of_pixels(data)) < 0
+
+
+def _unlike_the_last(pixels: Pixels) -> int:
+    """How many pixels differ from the last one, which in a file that was cut short is what fills the rest."""
+    return int((pixels != pixels[-1, -1]).any(axis=2).sum())
 
 
 class _JPEG:
@@ -154,12 +169,15 @@ class _JPEG:
     def __call__(self, scale: float) -> Pixels:
         factor = next(factor for factor in _REDUCTIONS if factor * scale <= 1 or factor == 1)
         if factor == 1 and self._stored_chroma and has_quarter_chroma(self._data):
-            return decode_full_chroma(self._data)
-        width, height = (-(-side // factor) for side in self._size)
-        # Not strict: what was cut short decodes as far as it goes, and the rest is grey.
-        pixels: Pixels = simplejpeg.decode_jpeg(
-            self._data, "RGB", min_width=width, min_height=height, min_factor=factor, strict=False
-        )
+            pixels = decode_full_chroma(self._data)
+        else:
+            width, height = (-(-side // factor) for side in self._size)
+            # Not strict: what was cut short decodes as far as it goes, and the rest is grey.
+            pixels = simplejpeg.decode_jpeg(
+                self._data, "RGB", min_width=width, min_height=height, min_factor=factor, strict=False
+            )
+        if _was_cut_short(self._data) and _unlike_the_last(pixels) <= (_FIRST_BLOCKS // factor) ** 2:
+            raise ImageUnreadableError("the JPEG was cut short before its pixels")
         return pixels
 
 
@@ -234,7 +252,7 @@ def _told(error: Exception) -> InputError:
 def _is_memory_short(pixels: int) -> bool:
     """Whether an honest picture of so many pixels could not be decoded now; asked for, but not touched."""
     try:
-        np.empty(max(pixels * _ROOM, _LEAST_ROOM), np.uint8)
-    except MemoryError:
+        mmap(-1, max(pixels * _ROOM, _LEAST_ROOM)).close()
+    except (OSError, MemoryError):
         return True
     return False
