@@ -72,6 +72,7 @@ class FaceAnalyzer:
 
         Raises:
             ImageUnreadableError, ImageTooLargeError: the photo cannot be used.
+            BusyError: there is too little memory to decode it now.
             InputError: a slug is unknown, or the pixels have another shape or type.
             OSError: the file cannot be read.
         """

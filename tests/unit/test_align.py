@@ -143,8 +143,3 @@ def test_points_seen_at_the_second_look_come_back_to_the_picture(roll: float) ->
 def test_where_the_second_look_sees_no_face_the_points_stay() -> None:
     doubtful = Certain(TEMPLATE / 3, probability=0.4)
     np.testing.assert_array_equal(refine(ArrayPicture(PHOTO), one_face(POINTS), doubtful, SPEC), POINTS)
-
-
-def test_nobody_needs_no_second_look() -> None:
-    nobody = one_face(POINTS)[:0]
-    assert refine(ArrayPicture(PHOTO), nobody, Certain(TEMPLATE), SPEC).shape == (0, 5, 2)

@@ -11,7 +11,7 @@ from embedding_calculator.arrays import Floats
 from embedding_calculator.engine.analyzer import Analyzer
 from embedding_calculator.errors import ImageUnreadableError, PluginError
 from embedding_calculator.imaging.align import ARCFACE_112, Crop
-from embedding_calculator.imaging.picture import ArrayPicture, Picture
+from embedding_calculator.imaging.picture import ArrayPicture, Picture, Raster
 from embedding_calculator.plugins.base import Detections, Detector, FaceBatch, FacePlugin, Fields
 from embedding_calculator.plugins.registry import Configured
 from fakes import BrokenPlugin, BrokenRefiner, FakeCalculator, FakeDetector, SilentPlugin
@@ -74,3 +74,45 @@ def test_a_broken_picture_is_nobodys_failure() -> None:
     found = FakeDetector().detect(WHITE, 0.5)
     with pytest.raises(ImageUnreadableError):
         unreadable.describe(WHITE, found, unreadable.plugins)
+
+
+class LooksTwice(FakeDetector):
+    """Needs some pixels to find faces, and finer ones for its second look at them."""
+
+    def detect(self, picture: Picture, threshold: float) -> Detections:
+        picture.raster(0.1)
+        points = np.array([[[460, 460], [540, 460], [500, 500], [470, 540], [530, 540]]], np.float32)
+        return Detections(np.array([[400, 400, 600, 600]], np.float32), np.ones(1, np.float32), points)
+
+    def refine(self, picture: Picture, detections: Detections) -> Floats:
+        picture.raster(0.2)
+        return detections.landmarks
+
+
+class Counted(ArrayPicture):
+    """Notes what a JPEG would decode: as little as is asked for, and again where more is."""
+
+    def __init__(self) -> None:
+        super().__init__(np.zeros((1000, 1000, 3), np.uint8))
+        self.decoded: list[float] = []
+
+    def raster(self, scale: float) -> Raster:
+        if scale > max(self.decoded, default=0):
+            self.decoded.append(scale)
+        return super().raster(scale)
+
+
+def test_a_second_look_and_the_crops_after_it_decode_once() -> None:
+    picture = Counted()
+    twice = analyzer(LooksTwice(), Aligned())
+    faces, _ = twice.detect(picture)
+    twice.describe(picture, faces, twice.plugins)
+    assert len(picture.decoded) == 2
+    assert 0.2 < picture.decoded[-1] < 1
+
+
+def test_where_nobody_is_no_plugin_is_called() -> None:
+    broken = analyzer(BrokenRefiner(), BrokenPlugin(), Aligned())
+    description = broken.describe(WHITE, broken.detect(WHITE)[0][:0], broken.plugins)
+    assert description.fields == []
+    assert set(description.milliseconds) == {plugin.slug for plugin in broken.plugins}

@@ -8,7 +8,7 @@ import pytest
 
 from embedding_calculator.errors import ConfigurationError
 from embedding_calculator.models.catalog import PACKAGED, Catalog
-from embedding_calculator.models.spec import Traits
+from embedding_calculator.models.spec import InputSpec, Traits
 from publisher import describe, tiny_network
 
 TWO = """
@@ -31,6 +31,7 @@ input = { colour = "rgb", size = [112, 96], mean = [1, 2, 3] }
 importer = "torch_mtcnn"
 net = "pnet"
 runtime = { bf16 = true }
+input = { colour = "bgr", size = [12, 12] }
 [[model.files.pnet.parts]]
 filename = "pnet.pt"
 """
@@ -55,6 +56,8 @@ def test_an_entry_is_typed(folder: Path) -> None:
     assert entry.input.size == (112, 96)
     assert entry.input.mean == (1.0, 2.0, 3.0)
     assert entry.files["pnet"].options == {"net": "pnet"}
+    assert entry.files["pnet"].input == InputSpec((12, 12), "bgr")
+    assert not entry.stored_chroma
     assert entry.files["pnet"].runtime == Traits(bf16=True, float32="onnxruntime")
     assert (entry.commercial, entry.verified) == ("unknown", "architecture")
     with pytest.raises(TypeError):
@@ -91,6 +94,7 @@ def test_a_users_folder_adds_models(folder: Path, tmp_path: Path) -> None:
         (TWO.replace('licence = "MIT"', ""), "model first: licence: Field required"),
         (TWO.replace('colour = "bgr"', 'color = "bgr"'), "model first: input: .*unknown key 'color'"),
         (TWO.replace("bf16 =", "int8 ="), r"model second: files\.pnet\.runtime: .*unknown key 'int8'"),
+        (TWO.replace("size = [12, 12]", "side = 12"), r"model second: files\.pnet\.input: .*unknown key 'side'"),
         (TWO.replace('"first.onnx"', '"../first.onnx"'), r"files\.network\.parts\.0\.filename"),
         (TWO + 'sources = [{ index = "a==1" }]', "'index' needs 'member'"),
         (TWO + 'sources = [{ index = "a>=1", member = "x" }]', r"sources\.0\.index"),

@@ -421,6 +421,32 @@ def test_half_a_file_is_half_a_picture(kind: str) -> None:
     assert difference(pixels, SOURCE) > 20
 
 
+def test_half_a_jpeg_is_half_a_picture_in_the_originals_colours_too() -> None:
+    data = encode(PICTURE, "JPEG", quality=95)
+    pixels = whole(data[: len(data) // 2], stored_chroma=True)
+    assert difference(pixels[:48], SOURCE[:48]) < 5
+    assert difference(pixels, SOURCE) > 20
+
+
+@pytest.mark.parametrize("stored_chroma", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_cut_before_its_first_pixels_is_broken_and_not_grey(progressive: bool, stored_chroma: bool) -> None:
+    thumbnail = encode(PICTURE.resize((32, 32)), "JPEG")  # As cameras write one, with scan and end of its own.
+    tags = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    data = encode(PICTURE, "JPEG", quality=95, progressive=progressive)
+    start = data.rindex(b"\xff\xda") if not progressive else data.index(b"\xff\xda")
+    cut = data[:2] + tags + data[2 : start + 14]
+    with pytest.raises(ImageUnreadableError, match="cut short before its pixels"):
+        whole(cut, stored_chroma=stored_chroma)
+    with pytest.raises(ImageUnreadableError, match="cut short before its pixels"):
+        open_picture(cut, limits=LIMITS, stored_chroma=stored_chroma).raster(0.1)
+
+
+def test_a_whole_jpeg_of_one_colour_is_a_picture() -> None:
+    data = encode(Image.new("RGB", (64, 64), "grey"), "JPEG") + b"what some programs append"
+    assert (whole(data) == 128).all()
+
+
 def _small(kind: str) -> bytes:
     image = PICTURE.resize((48, 40))
     if kind == "HEIC":

@@ -68,7 +68,6 @@ def test_from_the_published_file_to_an_embedding(tmp_path: Path, weights: bytes)
         assert embedding.dtype == np.float32
         assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
         np.testing.assert_allclose(embedding[::64], EMBEDDING, atol=5e-4)
-    assert calculator(face_batch(calculator.crop, 0)) == []
 
 
 def test_every_face_is_whitened_for_itself() -> None:

@@ -139,6 +139,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "ppm of a comment among its pixels": lambda: b"P3 9 9 255 #" + b"x" * 20_000_000,
     "ppm of blanks among its pixels": lambda: b"P3 9 9 255 " + b" " * 20_000_000,
     "ppm of comments among its pixels": lambda: b"P3 9 9 255 " + b"#\n" * 10_000_000,
+    "ppm of text alone": lambda: b"P3 2000 2000 255 " + b"200 " * 12_000_000,
     "ppm of one number among its pixels": lambda: b"P3 9 9 255 " + b"9" * 20_000_000,
     "webp of a million chunks": lambda: b"RIFF" + struct.pack("<I", 8_000_004) + b"WEBP" + b"JUNK\0\0\0\0" * 1_000_000,
     "heic of a million boxes": lambda: heic(SHORT)[:24] + b"\0\0\0\x08free" * 1_000_000 + heic(SHORT)[24:],
@@ -164,6 +165,41 @@ def test_bombs_are_refused_or_read_in_little_memory(name: str, tmp_path: Path) -
     assert run.returncode == 0, run.stderr
     answer, grown = json.loads(run.stdout)
     assert grown < 150_000, f"{grown} KiB for: {answer}"
+
+
+CROWDED = """
+import json, resource, sys
+from embedding_calculator.errors import EmbeddingCalculatorError
+from embedding_calculator.imaging.decode import Limits, open_picture
+from PIL import Image
+Image.init()
+files = [open(path, "rb").read() for path in sys.argv[1:]]
+with open("/proc/self/statm") as status:
+    room = int(status.read().split()[0]) * resource.getpagesize() + 10_000_000
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+answers = []
+for data in files:
+    try:
+        picture = open_picture(data, limits=Limits(max_bytes=50_000_000, max_pixels=10_000_000))
+        answers.append(str(picture.raster(1.0).pixels.shape))
+    except EmbeddingCalculatorError as error:
+        answers.append(getattr(error, "reason", str(error)))
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: limits of memory that hold")
+def test_too_little_memory_is_not_the_pictures_fault(tmp_path: Path) -> None:
+    large = Image.new("RGB", (2400, 2400), "white")
+    kinds = ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "PPM"]
+    for kind in kinds:
+        (tmp_path / kind).write_bytes(encode(large, kind))
+    (tmp_path / "HEIC").write_bytes(heic(large))
+    (tmp_path / "small").write_bytes(encode(SHORT, "PNG"))
+    paths = [str(tmp_path / name) for name in ("small", *kinds, "HEIC")]
+    run = subprocess.run([sys.executable, "-c", CROWDED, *paths], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == ["(64, 64, 3)", *["memory"] * 9]
 
 
 @pytest.mark.parametrize("filling", [b"#" + b"x" * 100_000 + b"\n", b" " * 100_000, b"#\n" * 50_000])

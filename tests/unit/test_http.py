@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from embedding_calculator.http.app import create_app
+from embedding_calculator.imaging import decode
 from embedding_calculator.settings import Settings
 from fakes import BrokenPlugin, FakeAge, fake_choices
 
@@ -307,6 +308,14 @@ def test_mistakes_are_told(client: TestClient, path: str, data: bytes, fields: d
     else:
         response = upload(client, data, path, **fields)
     assert (response.status_code, message(response)) == (400, expected)
+
+
+def test_too_little_memory_is_the_services_fault(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_LEAST_ROOM", 1 << 60)
+    response = upload(client, b"what a decoder without memory would call broken")
+    assert (response.status_code, response.headers["X-Reason"]) == (503, "memory")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert message(response).startswith("503 Service Unavailable: there is too little memory")
 
 
 @pytest.mark.parametrize(

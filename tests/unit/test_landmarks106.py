@@ -75,11 +75,3 @@ def test_the_box_takes_two_thirds_of_the_crop_around_its_middle() -> None:
             expected = middle + (place - 96) / 192 * side * 1.5
             if expected.min() > 0:
                 np.testing.assert_allclose(planes[:2, place, place], expected, atol=1)
-
-
-def test_no_face_needs_no_network() -> None:
-    model = Model("2d106det", Catalog.load().entry("2d106det").input, {}, {"network": Network()})
-    plugin = Landmarks2d106Detector(model)
-    nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
-    assert list(plugin(FaceBatch(256, 256, nobody, {}))) == []
-    assert model.network.seen == []  # type: ignore[attr-defined]

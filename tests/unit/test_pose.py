@@ -140,9 +140,3 @@ def test_points_nobody_looked_for_are_empty() -> None:
     unknown = batch(np.full((1, 5, 2), np.nan), 600, 480)
     assert LandmarksDetector()(unknown) == [{"landmarks": ((), (), (), (), ())}]
     assert PoseEstimator()(unknown) == [{}]
-
-
-def test_no_faces_no_answers() -> None:
-    nobody = batch(np.zeros((0, 5, 2)), 600, 480)
-    assert list(PoseEstimator()(nobody)) == []
-    assert list(LandmarksDetector()(nobody)) == []

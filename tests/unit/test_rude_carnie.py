@@ -12,7 +12,6 @@ from astronaut import face_batch
 from embedding_calculator.arrays import Floats
 from embedding_calculator.models.catalog import Catalog
 from embedding_calculator.models.runtime import Model
-from embedding_calculator.plugins.base import FacePlugin
 from embedding_calculator.plugins.facenet.crop import FACE
 from embedding_calculator.plugins.facenet.facemask import MaskDetector
 from embedding_calculator.plugins.prewhitening import prewhitened
@@ -62,14 +61,6 @@ def test_mask_sees_the_face_at_100_pixels_from_0_to_1() -> None:
     # As the original: the crop as numbers from 0 to 1, then OpenCV.
     expected = cv2.resize(faces.crops[FACE][0] / 255, (100, 100), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_allclose(network.shown[0].transpose(1, 2, 0), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["agegender.AgeDetector", "agegender.GenderDetector", "facenet.facemask.MaskDetector"])
-def test_no_faces_no_answers(name: str) -> None:
-    opened, _ = model(name, [])
-    run = Registry(Catalog.load()).load(PluginName.parse(name))(opened)
-    assert isinstance(run, FacePlugin)
-    assert run(face_batch(FACE, 0)) == []
 
 
 @pytest.mark.parametrize(

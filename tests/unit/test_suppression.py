@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from embedding_calculator.plugins.facenet.suppression import suppress
+from embedding_calculator.plugins.suppression import suppress
 
 BOXES = np.array([[0, 0, 9, 9], [0, 0, 9, 4], [20, 20, 29, 29], [0, 0, 9, 9]])
 

@@ -183,7 +183,7 @@ def _scan_one(
     *,
     only_wrong: bool,
 ) -> Scan:
-    from embedding_calculator.errors import InputError
+    from embedding_calculator.errors import BusyError, InputError
 
     try:
         data = photo.read_bytes()
@@ -191,7 +191,7 @@ def _scan_one(
         wrong = _judge(answer, faces) if answer else None
         if target and (wrong or not only_wrong):
             _draw(data, faces, answer, wrong, target)
-    except (OSError, InputError) as error:
+    except (OSError, InputError, BusyError) as error:
         return Scan(photo, [], str(error))
     return Scan(photo, faces, wrong=wrong)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from embedding_calculator.arrays import Floats
 from embedding_calculator.errors import EmbeddingCalculatorError, PluginError
-from embedding_calculator.imaging.align import ARCFACE_112, Crop, cut
+from embedding_calculator.imaging.align import ARCFACE_112, Crop, cut, needed_scale
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.plugins.base import Calculator, Detections, Detector, FaceBatch, FacePlugin, Fields, Refiner
 from embedding_calculator.plugins.registry import Configured
@@ -67,7 +67,8 @@ class Analyzer:
             The faces, and the milliseconds it took to find one of them on average.
 
         Raises:
-            ImageUnreadableError, ImageTooLargeError: the picture turns out to be broken, or beyond what memory holds.
+            ImageUnreadableError, ImageTooLargeError: the picture turns out to be broken, or larger than it said.
+            BusyError: there is too little memory to decode it now.
             PluginError: the detector failed.
         """
         start = time.perf_counter()
@@ -95,15 +96,17 @@ class Analyzer:
     def describe(
         self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], *, whole: bool = False
     ) -> Description:
-        """Ask each plugin once about all faces; every crop is cut once and shared.
+        """Ask each plugin once about all faces, if there are any; every crop is cut once and shared.
 
         ``whole`` says that ``faces`` are from ``take_whole``: their boxes do not frame the faces, so that a second
         look would look past them, and their points have had theirs.
 
         Raises:
-            ImageUnreadableError, ImageTooLargeError: as in ``detect``.
+            ImageUnreadableError, ImageTooLargeError, BusyError: as in ``detect``.
             PluginError: a plugin failed, or did not answer for each face; the text names it.
         """
+        if not len(faces):
+            return Description([], {plugin.slug: 0.0 for plugin in plugins})
         batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins, whole))
         fields: list[dict[str, Any]] = [{} for _ in range(len(faces))]
         milliseconds = {}
@@ -119,10 +122,13 @@ class Analyzer:
         self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], whole: bool
     ) -> dict[Crop, Any]:
         kinds = {plugin.run.crop for plugin in plugins if plugin.run.crop is not None}
-        if not kinds or not len(faces):
+        if not kinds:
             return {}
-        points = faces.landmarks if whole else self._refined(picture, faces)
-        points = np.where(np.isnan(points), _assumed_landmarks(faces.boxes), points)
+        points = _known(faces.landmarks, faces.boxes)
+        if not whole:
+            # At once as fine as the crops will want it: the second look wants less, and decoding would begin again.
+            picture.raster(max(needed_scale(kind, faces.boxes, points) for kind in kinds))
+            points = _known(self._refined(picture, faces), faces.boxes)
         return {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
 
     def _refined(self, picture: Picture, faces: Detections) -> Floats:
@@ -151,11 +157,11 @@ def box_of(faces: Detections, index: int) -> Box:
     return Box(x_min, y_min, x_max, y_max, float(faces.probabilities[index]))
 
 
-def _assumed_landmarks(boxes: Floats) -> Floats:
-    """Where the points of a face lie if the box is an aligned crop: ``(N, 4)`` -> ``(N, 5, 2)``."""
+def _known(landmarks: Floats, boxes: Floats) -> Floats:
+    """The same ``(N, 5, 2)``; points that nobody looked for lie where they do if the box is an aligned crop."""
     unit = np.asarray(ARCFACE_112.template, np.float32) / np.asarray(ARCFACE_112.size, np.float32)
     corners, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
-    return corners + unit * sides
+    return np.where(np.isnan(landmarks), corners + unit * sides, landmarks)
 
 
 def _milliseconds_each(start: float, faces: int) -> float:

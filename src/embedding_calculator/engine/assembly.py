@@ -154,8 +154,7 @@ def build(settings: Settings, watch: Callable[[Model], Model] | None = None) -> 
         if not hasattr(plugin, _MARKS[kind]):
             raise ConfigurationError(f"{variable}: {name} is not a {kind.__name__}")
         run = plugin(models[entry.name], **options) if entry else plugin(**options)
-        stored_chroma = bool(entry and entry.parameters.get("stored_chroma"))
-        return Configured(getattr(run, "slug", "detector"), str(name), run, stored_chroma)
+        return Configured(getattr(run, "slug", "detector"), str(name), run, bool(entry and entry.stored_chroma))
 
     names, side = Names.of(settings), settings.img_length_limit
     choices = Choices(

@@ -11,7 +11,7 @@ def take_in(data: bytes, settings: Settings, *, stored_chroma: bool = False) -> 
     """An encoded picture, within the settings' limits and turned as they say; nothing is decoded yet.
 
     Raises:
-        ImageTooLargeError, ImageUnreadableError: see ``open_picture``.
+        ImageTooLargeError, ImageUnreadableError, BusyError: see ``open_picture``.
     """
     limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
     upright = settings.exif_orientation == "apply"

@@ -57,7 +57,7 @@ class Bench:
         Raises:
             ImageTooLargeError, ImageUnreadableError: see ``take_in``.
         """
-        return take_in(photo, self.settings, stored_chroma=bool(self.entry.parameters.get("stored_chroma")))
+        return take_in(photo, self.settings, stored_chroma=self.entry.stored_chroma)
 
 
 def find(detector: Detector, picture: Picture, threshold: float) -> Detections:

@@ -27,7 +27,10 @@ _BUSY: dict[str, Any] = {
         "Retry-After": {"description": "Seconds after which to try again", "schema": {"type": "integer"}},
         "X-Reason": {
             "description": "Why",
-            "schema": {"type": "string", "enum": ["queue_full", "bytes_in_flight", "deadline", "shutting_down"]},
+            "schema": {
+                "type": "string",
+                "enum": ["queue_full", "bytes_in_flight", "memory", "deadline", "shutting_down"],
+            },
         },
     },
 }

@@ -105,6 +105,11 @@ class BoxCrop:
         return maps
 
 
+def needed_scale(crop: Crop, boxes: Floats, landmarks: Floats) -> float:
+    """The scale, 0 to 1, at which ``cut`` wants the picture for these faces; 0 if it can cut none of them."""
+    return _enough(_usable_maps(crop, boxes, landmarks)[1])
+
+
 def cut(picture: Picture, crop: Crop, boxes: Floats, landmarks: Floats) -> Pixels:
     """Every face's crop, ``(N, H, W, 3)`` uint8 RGB, from pixels no finer than needed; outside the picture is black.
 
@@ -112,22 +117,30 @@ def cut(picture: Picture, crop: Crop, boxes: Floats, landmarks: Floats) -> Pixel
     the picture or has no extent gives a black crop.
 
     Raises:
-        ImageUnreadableError: the encoded data turns out to be broken.
+        ImageUnreadableError, ImageTooLargeError, BusyError: see ``Picture.raster``.
     """
     width, height = crop.size
     crops = np.zeros((len(boxes), height, width, 3), np.uint8)
-    with np.errstate(invalid="ignore", over="ignore"):
-        maps = crop.matrices(boxes, landmarks)
-        scales = _scales(maps)
-    usable = np.flatnonzero((scales > 0) & np.isfinite(maps).all(axis=(1, 2)))
+    usable, maps = _usable_maps(crop, boxes, landmarks)
     if usable.size == 0:
         return crops
 
-    raster = picture.raster(min(_FINE_ENOUGH * float(scales[usable].max()), 1.0))
-    for face in usable:
-        matrix = _from_coarser(maps[face], 1 / raster.scale_x, 1 / raster.scale_y)
-        crops[face] = _warp(raster.pixels, matrix, crop.size)
+    raster = picture.raster(_enough(maps))
+    for face, matrix in zip(usable, maps, strict=True):
+        crops[face] = _warp(raster.pixels, _from_coarser(matrix, 1 / raster.scale_x, 1 / raster.scale_y), crop.size)
     return crops
+
+
+def _usable_maps(crop: Crop, boxes: Floats, landmarks: Floats) -> tuple[NDArray[np.intp], Matrices]:
+    """Which faces can be cut, ``(M,)``, and their maps, ``(M, 2, 3)``."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        maps = crop.matrices(boxes, landmarks)
+        usable = np.flatnonzero((_scales(maps) > 0) & np.isfinite(maps).all(axis=(1, 2)))
+    return usable, maps[usable]
+
+
+def _enough(maps: Matrices) -> float:
+    return min(_FINE_ENOUGH * float(_scales(maps).max(initial=0)), 1.0)
 
 
 def _from_coarser(matrix: NDArray[np.float64], times_x: float, times_y: float) -> NDArray[np.float64]:

@@ -39,13 +39,16 @@ def has_quarter_chroma(data: bytes) -> bool:
 def decode_full_chroma(data: bytes) -> Pixels:
     """A JPEG file for which ``has_quarter_chroma`` holds, as ``(H, W, 3)`` uint8 RGB; EXIF orientation not applied.
 
+    What a file that was cut short has lost is grey.
+
     Raises:
         ValueError: the data is broken.
     """
-    brightness = simplejpeg.decode_jpeg(data, "GRAY")[..., 0]
+    brightness = simplejpeg.decode_jpeg(data, "GRAY", strict=False)[..., 0]
     height, width = brightness.shape
     # With "fast upsampling" all four pixels have the colour that is stored, so that averaging gives it back.
-    repeated = cv2.cvtColor(simplejpeg.decode_jpeg(data, "RGB", fastupsample=True), cv2.COLOR_RGB2YCrCb)
+    colours = simplejpeg.decode_jpeg(data, "RGB", fastupsample=True, strict=False)
+    repeated = cv2.cvtColor(colours, cv2.COLOR_RGB2YCrCb)
     pad_y, pad_x = -height % 16, -width % 16
     padded = cv2.copyMakeBorder(repeated[..., 1:], 0, pad_y, 0, pad_x, cv2.BORDER_REPLICATE)
     stored = cv2.resize(padded, (padded.shape[1] // 2, padded.shape[0] // 2), interpolation=cv2.INTER_AREA)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
+import numpy as np
+
 from embedding_calculator.arrays import Pixels
 
 
@@ -40,9 +43,25 @@ class Picture(Protocol):
         Asking again for the same or a coarser scale returns the pixels already decoded.
 
         Raises:
-            ImageUnreadableError: the encoded data turns out to be broken.
+            ImageUnreadableError, ImageTooLargeError: the encoded data turns out to be broken, or larger than it said.
+            BusyError: there is too little memory to decode it now.
         """
         ...
+
+
+def at_scale(picture: Picture, scale: float, minify: float = 1.0) -> Pixels:
+    """The picture at exactly ``scale``, at most 1: each side rounded half to even, pixels averaged by area.
+
+    They are averaged from pixels at least ``minify`` times as fine, where the picture has such.
+
+    Raises:
+        ImageUnreadableError, ImageTooLargeError, BusyError: see ``Picture.raster``.
+    """
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    pixels = picture.raster(min(minify * scale, 1.0)).pixels
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 class ArrayPicture:

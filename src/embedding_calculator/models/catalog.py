@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -77,18 +78,22 @@ class Part(_Table):
 
 
 class FileSpec(BaseModel):
-    """One network: the published parts and the importer that makes plain ONNX of them."""
+    """One network: the published parts and the importer that makes plain ONNX of them.
+
+    ``input`` is for a network that takes other pixels than its entry says.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     importer: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]
     runtime: Traits = Field(default_factory=Traits)
+    input: InputSpec | None = None
 
-    @field_validator("runtime", mode="before")
+    @field_validator("runtime", "input", mode="before")
     @classmethod
-    def _known_keys(cls, value: object) -> object:
-        return _only_fields_of(Traits, value)
+    def _known_keys(cls, value: object, field: ValidationInfo) -> object:
+        return _only_fields_of(Traits if field.field_name == "runtime" else InputSpec, value)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -97,7 +102,10 @@ class FileSpec(BaseModel):
 
 
 class Entry(_Table):
-    """One model. ``folder`` is set for a user's entry: the published files may lie there, beside the catalogue file."""
+    """One model. ``folder`` is set for a user's entry: the published files may lie there, beside the catalogue file.
+
+    ``stored_chroma``: its answers hang on JPEG colours as the original's decoder gave them, see ``imaging.chroma``.
+    """
 
     name: _Name
     plugins: tuple[str, ...] = ()
@@ -106,6 +114,7 @@ class Entry(_Table):
     verified: Verified = "architecture"
     homepage: str = ""
     input: InputSpec
+    stored_chroma: bool = False
     parameters: _Frozen[Any] = Field(default_factory=lambda: MappingProxyType({}))
     files: Annotated[_Frozen[FileSpec], Field(min_length=1)]
     folder: Path | None = None

@@ -138,7 +138,8 @@ class Store:
             except Exception as error:  # engines have errors of their own
                 raise ModelError(f"Model {entry.name!r} cannot be opened: {path} ({file}): {error}") from error
         running = {file: network.running for file, network in networks.items()}
-        return Model(entry.name, entry.input, entry.parameters, networks, running)
+        inputs = {key: file.input for key, file in entry.files.items() if file.input}
+        return Model(entry.name, entry.input, entry.parameters, networks, running, inputs)
 
     def int8_state(self, entry: Entry, *, thorough: bool = False) -> VariantState:
         """The state of the entry's INT8 variant; ``thorough`` hashes it and asks for its golden vector again."""

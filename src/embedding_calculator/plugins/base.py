@@ -1,7 +1,8 @@
 """The contract between the engine and whoever has something to say about a face.
 
-A plugin is called once with **all** faces of a picture and returns as many answers, in the same order. It says as data
-which crop it needs; the engine cuts every crop once and shares it. One face is a batch of one.
+A plugin is called once with **all** faces of a picture and returns as many answers, in the same order; where there are
+no faces it is not called. It says as data which crop it needs; the engine cuts every crop once and shares it. One face
+is a batch of one.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class FaceBatch:
-    """All faces of one picture, as a plugin sees them.
+    """All faces of one picture, one at least, as a plugin sees them.
 
     ``width`` and ``height`` are the whole picture's. ``crops`` holds what the configured plugins declared:
     ``faces.crops[self.crop]`` is ``(N, H, W, 3)`` uint8 RGB.
@@ -100,7 +101,7 @@ class Refiner(Protocol):
     """A detector that can look again: better points for faces already found, for whoever needs aligned crops."""
 
     def refine(self, picture: Picture, detections: Detections) -> Floats:
-        """``(N, 5, 2)`` landmarks, at least as good as ``detections.landmarks``."""
+        """``(N, 5, 2)`` landmarks, at least as good as ``detections.landmarks``, of one face or more."""
         ...
 
 

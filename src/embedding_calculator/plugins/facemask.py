@@ -31,8 +31,6 @@ class MaskDetector:
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``{"mask": Mask}`` a face, from one run of the network over all of them."""
-        if not len(faces):
-            return []
         crops = faces.crops[self._needed].astype(np.float32)
         size = self._model.input.size or self._needed.size
         resized = np.stack([cv2.resize(crop, size, interpolation=self._interpolation) for crop in crops])

@@ -61,8 +61,8 @@ class Model:
     """A catalogue entry whose networks are open and ready.
 
     ``parameters`` is the entry's free table: thresholds, strides, similarity coefficients, labels ... ``networks``
-    are by the file's key in the entry: ``network`` where there is one, ``pnet``/``rnet``/``onet`` for MTCNN; so is
-    ``running``.
+    are by the file's key in the entry: ``network`` where there is one, ``pnet``/``rnet``/``onet`` for MTCNN; so are
+    ``running``, and ``inputs`` of those that take other pixels than ``input`` says.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Model:
     parameters: Mapping[str, Any]
     networks: Mapping[str, Network]
     running: Mapping[str, Running] = field(default_factory=dict)
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
 
     @property
     def network(self) -> Network:

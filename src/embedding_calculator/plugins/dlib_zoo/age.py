@@ -41,8 +41,6 @@ class AgeDetector:
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``{"age": Age}`` a face, from one run of the network over all of them and their mirror images."""
-        if not len(faces):
-            return []
         chips = faces.crops[CHIP]
         tensor = self._model.input.tensor(np.concatenate([chips, chips[:, :, ::-1]]))
         seen, mirrored = np.split(self._model.network.run(tensor)["probabilities"], 2)

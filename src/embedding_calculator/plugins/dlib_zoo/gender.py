@@ -30,8 +30,6 @@ class GenderDetector:
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``{"gender": Gender}`` a face, from one run of the network over all of them."""
-        if not len(faces):
-            return []
         tensor = self._model.input.tensor(_halved(faces.crops[CHIP]))
         probabilities = self._model.network.run(tensor)["probabilities"]
         return [{"gender": Gender(self._labels[row.argmax()], float(row.max()))} for row in probabilities]

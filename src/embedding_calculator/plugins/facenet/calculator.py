@@ -27,7 +27,5 @@ class Calculator(ModelCalculator):
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``embedding``: ``(512,)`` float32; the network itself gives it length 1."""
-        if not len(faces):
-            return []
         (embeddings,) = self._model.network.run(prewhitened(faces.crops[self._needed])).values()
         return [{"embedding": embedding} for embedding in embeddings]

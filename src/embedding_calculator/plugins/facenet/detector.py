@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedding_calculator.arrays import Floats, Pixels
-from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.imaging.picture import Picture, at_scale
 from embedding_calculator.models.runtime import Model, Network
 from embedding_calculator.plugins.base import Detections, bounded_side
-from embedding_calculator.plugins.facenet.suppression import suppress
+from embedding_calculator.plugins.suppression import suppress
 
 _Doubles = NDArray[np.float64]
 
@@ -77,12 +77,8 @@ class FaceDetector:
         )
 
     def _small(self, picture: Picture) -> tuple[Pixels, float]:
-        longest = max(picture.width, picture.height)
-        if longest <= self._max_side:
-            return picture.raster(1.0).pixels, 1.0
-        scale = self._max_side / longest
-        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        return _shrunk(picture.raster(_MINIFY * scale).pixels, size), 1 / scale
+        scale = min(1.0, self._max_side / max(picture.width, picture.height))
+        return at_scale(picture, scale, _MINIFY), 1 / scale
 
     def _propose(self, small: Pixels) -> _Doubles:
         """First stage: square candidates from every level of the pyramid."""

@@ -18,7 +18,5 @@ class Calculator(ModelCalculator):
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``{"embedding": (D,) float32}`` for each face."""
-        if len(faces) == 0:
-            return []
         (embeddings,) = self._model.network.run(self._model.input.tensor(faces.crops[self._needed])).values()
         return [{"embedding": embedding} for embedding in embeddings]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from embedding_calculator.arrays import Floats, Pixels
-from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.imaging.picture import Picture, at_scale
 from embedding_calculator.models.runtime import Model
 from embedding_calculator.plugins.base import Detections, bounded_side
 from embedding_calculator.plugins.insightface.retinaface import RetinaFace
@@ -53,7 +52,7 @@ class FaceDetector:
         Boxes may reach beyond the picture: the networks guess at what its edge cuts off.
         """
         scale = min(1.0, self._max_side / max(picture.width, picture.height))
-        canvas = _on_canvas(_reduced(picture, scale))
+        canvas = _on_canvas(at_scale(picture, scale))
         outputs = self._model.network.run(self._model.input.tensor(canvas[None]))
         faces = self._head.decode(outputs, (canvas.shape[1], canvas.shape[0]), threshold)
         faces = faces[faces.probabilities > threshold]
@@ -61,15 +60,6 @@ class FaceDetector:
         if self._head.whole_pixels:
             boxes = np.trunc(np.trunc(faces.boxes.astype(np.float64)) * (1 / scale)).astype(np.float32)
         return Detections(boxes, faces.probabilities, faces.landmarks / scale)
-
-
-def _reduced(picture: Picture, scale: float) -> Pixels:
-    """The picture at exactly ``scale``, each side rounded half to even as the original rounds it."""
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    pixels = picture.raster(scale).pixels
-    if pixels.shape[1::-1] == size:
-        return pixels
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _on_canvas(pixels: Pixels) -> Pixels:

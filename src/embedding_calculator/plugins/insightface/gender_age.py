@@ -36,8 +36,6 @@ class GenderAgeDetector:
         return faces.once((GenderAgeDetector, self._model.name), lambda: self._compute(faces))
 
     def _compute(self, faces: FaceBatch) -> Sequence[Fields]:
-        if len(faces) == 0:
-            return []
         (scores,) = self._model.network.run(self._model.input.tensor(faces.crops[ARCFACE_112])).values()
         male = scores[:, 1] > scores[:, 0]
         ages = np.argmax(scores[:, 2:].reshape(len(scores), -1, 2), axis=2).sum(axis=1)

@@ -28,8 +28,6 @@ class Calculator(ModelCalculator):
         Unit length, as the original's default gave it: whoever stores embeddings can compare them by a dot product,
         and the coefficients hold for them as they are.
         """
-        if len(faces) == 0:
-            return []
         crops = faces.crops[self._needed]
         (raw,) = self._model.network.run(self._model.input.tensor(crops)).values()
         embeddings = raw / np.linalg.norm(raw, axis=1, keepdims=True)

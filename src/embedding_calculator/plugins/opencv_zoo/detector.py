@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from embedding_calculator.arrays import Floats, Pixels
 from embedding_calculator.imaging.picture import Picture
 from embedding_calculator.models.runtime import Model
-from embedding_calculator.models.spec import InputSpec
 from embedding_calculator.plugins.base import Detections, bounded_side
 from embedding_calculator.plugins.opencv_zoo import refine, yunet
 
@@ -45,7 +44,7 @@ class FaceDetector:
     ``max_side`` bounds the long side in pixels at which a picture is looked at; 0 means its full size, at most 4096.
     The catalogue entry's parameters: ``threshold``, the default for ``detect``; ``overlap``, above which two boxes
     are one face (intersection over union); ``min_size``, the width in pixels of the whole picture below which a face
-    is not reported, being too small to tell anybody apart; ``second_look``, the pixels that its network ``onet`` takes.
+    is not reported, being too small to tell anybody apart.
 
     Canvases have few shapes (sides are multiples of 64, beyond 640 of 128), because inference engines keep memory for
     every shape they have met.
@@ -58,7 +57,6 @@ class FaceDetector:
         self._max_side = bounded_side(max_side)
         self._overlap = float(model.parameters["overlap"])
         self._min_size = float(model.parameters["min_size"])
-        self._second_look = InputSpec(**model.parameters["second_look"])
 
     def detect(self, picture: Picture, threshold: float) -> Detections:
         """Every face more probable than ``threshold``, the most probable first.
@@ -83,7 +81,7 @@ class FaceDetector:
 
     def refine(self, picture: Picture, detections: Detections) -> Floats:
         """Points from a second look at each face, in one batch: ``(N, 5, 2)``, see ``refine.refine``."""
-        return refine.refine(picture, detections, self._model.networks["onet"], self._second_look)
+        return refine.refine(picture, detections, self._model.networks["onet"], self._model.inputs["onet"])
 
     def _survey(self, pixels: Pixels, scale: float, size: tuple[int, int], threshold: float) -> Detections:
         """Opinions about the whole picture, unsuppressed.

@@ -76,8 +76,6 @@ def refine(picture: Picture, detections: Detections, network: Network, spec: Inp
         ImageUnreadableError: the encoded data turns out to be broken.
     """
     count = len(detections)
-    if count == 0:
-        return detections.landmarks
     canvases = cut(picture, SECOND_LOOK, detections.boxes, detections.landmarks)
     answer = network.run(spec.tensor(np.concatenate([canvases, canvases[:, :, ::-1]])))
 

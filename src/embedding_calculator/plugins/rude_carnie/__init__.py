@@ -44,8 +44,6 @@ class AgeDetector(_Classifier):
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``{"age": Age}`` a face, from one run of the network; ``probability`` is that of the range."""
-        if not len(faces):
-            return []
         rows = self._probabilities(faces)
         likeliest = [self._ranges[best] for best in rows.argmax(axis=1)]
         return [{"age": Age(low, high, float(row.max()))} for (low, high), row in zip(likeliest, rows, strict=True)]
@@ -65,7 +63,5 @@ class GenderDetector(_Classifier):
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``{"gender": Gender}`` a face, from one run of the network."""
-        if not len(faces):
-            return []
         rows = self._probabilities(faces)
         return [{"gender": Gender(self._labels[row.argmax()], float(row.max()))} for row in rows]

@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression, with the pixel convention of MTCNN."""
+"""Greedy non-maximum suppression, with the pixel convention of MTCNN and RetinaFace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def suppress(boxes: NDArray[Any], scores: NDArray[Any], limit: float, overlap: O
     """Indices of the boxes that no better kept box overlaps by more than ``limit``, best first.
 
     ``boxes`` is ``(N, 4)``, both corners included, so that a box from 3 to 5 is three pixels wide; ``scores`` ``(N,)``.
-    The overlap is the common area over the union of both, or over the smaller of both.
+    Of equal scores the later box is the better. The overlap is the common area over the union of both, or over the
+    smaller of both.
     """
     corners = np.asarray(boxes, np.float64)
     low, high = corners[:, :2], corners[:, 2:]
