@@ -24,7 +24,11 @@ class OpenVino:
             ConfigurationError: OpenVINO is not installed or does not run here; the text says why.
         """
         try:
-            self._core = _import_silently().Core()
+            openvino = _import_silently()
+            # Its table of types is made by the first call that needs it; two threads at once there wait for each other
+            # for ever, one with the interpreter's lock, one with the table's (seen with 2026.4).
+            openvino.Type.f32.to_dtype()
+            self._core = openvino.Core()
             self._capabilities = frozenset(self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         except (ImportError, RuntimeError) as error:
             raise ConfigurationError(f"OpenVINO cannot be used: {error}") from error
