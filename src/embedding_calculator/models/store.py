@@ -128,11 +128,11 @@ class Store:
         """
         runtime = runtime or Runtime()
         paths = {file: self.path(entry, file) for file in entry.files}
-        hashes = {file: manifest.sha256 for file, manifest in self.manifests(entry).items()}
-        networks = {}
+        manifests, networks = self.manifests(entry), {}
         for file, path in paths.items():
             try:
-                networks[file] = runtime.open(path, entry.files[file].runtime, hashes.get(file))
+                manifest = manifests[file]
+                networks[file] = runtime.open(path, entry.files[file].runtime, manifest.sha256, manifest.probed)
             except EmbeddingCalculatorError:
                 raise
             except Exception as error:  # engines have errors of their own

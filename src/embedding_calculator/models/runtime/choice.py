@@ -13,6 +13,7 @@ from typing import Literal
 
 from embedding_calculator.errors import ConfigurationError
 from embedding_calculator.models.runtime import machine
+from embedding_calculator.models.runtime.batching import joined
 from embedding_calculator.models.runtime.network import Opened, Plan
 from embedding_calculator.models.runtime.onnx_runtime import OnnxRuntimeNetwork, Provider
 from embedding_calculator.models.runtime.open_vino import OpenVino
@@ -74,16 +75,25 @@ class Runtime:
         plans = [Plan("onnxruntime"), Plan("openvino"), Plan("openvino", "bf16")]
         return [replace(plan, threads=count) for plan in plans if self._allows(plan, traits) for count in threads]
 
-    def open(self, path: Path, traits: Traits | None = None, sha256: str | None = None) -> Opened:
-        """Open an ONNX file as planned.
+    def open(
+        self,
+        path: Path,
+        traits: Traits | None = None,
+        sha256: str | None = None,
+        probed: tuple[int, ...] = (1,),
+    ) -> Opened:
+        """Open an ONNX file as planned; on a GPU, callers share its runs.
+
+        ``probed`` is the shape ``(N, 3, H, W)`` of a batch that the network is known to take; by default one picture.
 
         Raises:
             ConfigurationError: the GPU that is asked for cannot be used.
         """
-        return self.open_as(path, self.plan(traits or Traits(), sha256))
+        opened = self.open_as(path, self.plan(traits or Traits(), sha256))
+        return joined(opened, probed) if self.wishes.on_gpu else opened
 
     def open_as(self, path: Path, plan: Plan) -> Opened:
-        """Open an ONNX file by this plan."""
+        """Open an ONNX file by this plan; every call is a run of its own."""
         if plan.engine == "onnxruntime":
             return OnnxRuntimeNetwork(path, plan.threads, self._provider)
         if isinstance(self._openvino, ConfigurationError):
