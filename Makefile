@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-importers fuzz lint format bench soak docs clean
+.PHONY: run test test-importers fuzz fuzz-importers lint format bench soak docs clean
 
 run: $(VENV)/.run
 	@$(BIN)/embedding-calculator models pull
@@ -24,6 +24,11 @@ test-importers: $(VENV)-importers/.ready
 fuzz: $(VENV)/.dev
 	$(INSTALL) --editable '.[fuzz]'
 	@PYTHONPATH=tests $(BIN)/python -m fuzz
+
+# The same for the importers that need TensorFlow.
+fuzz-importers: $(VENV)-importers/.ready
+	$(VENV)-importers/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@PYTHONPATH=tests $(VENV)-importers/bin/python -m fuzz tensorflow_graph tensorflow_saved tensorflow_checkpoint
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from fuzz.targets import CORPUS, TARGETS
+from fuzz.targets import CORPUS, NEEDS_TENSORFLOW, TARGETS
 
 KEPT = Path(__file__).parents[2] / "build" / "fuzz"
 
@@ -23,7 +23,12 @@ def main() -> int:
     if find_spec("atheris") is None:
         print("Skipped: atheris is not installed (pip install 'embedding-calculator[fuzz]'; Linux and macOS only).")
         return 0
-    broken = [name for name in sys.argv[1:] or TARGETS if not fuzz(name, int(os.environ.get("FUZZ_SECONDS", "60")))]
+    names = sys.argv[1:] or list(TARGETS)
+    if find_spec("tensorflow") is None:
+        if absent := sorted(NEEDS_TENSORFLOW.intersection(names)):
+            print(f"Skipped: {', '.join(absent)}: TensorFlow is not installed (make fuzz-importers).")
+        names = [name for name in names if name not in NEEDS_TENSORFLOW]
+    broken = [name for name in names if not fuzz(name, int(os.environ.get("FUZZ_SECONDS", "60")))]
     if broken:
         print(f"Broken: {', '.join(broken)}; the inputs are in {KEPT}")
     return len(broken)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zipfile
 from collections import OrderedDict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,37 @@ def networks() -> dict[str, bytes]:
     return made
 
 
+def tensorflow_files(folder: Path) -> dict[str, dict[str, bytes]]:
+    """A frozen graph, a SavedModel and a checkpoint's index; needs TensorFlow."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    v1.disable_control_flow_v2()
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        image = v1.placeholder(tf.float32, (None, 8, 8, 3), "image")
+        weight = v1.get_variable("w", [2])
+        answer = tf.nn.relu(tf.reduce_mean(image, [1, 2, 3]), name="output")
+        frozen = v1.graph_util.extract_sub_graph(graph.as_graph_def(), ["output"]).SerializeToString()
+        weight.load([1, 2], session)
+        v1.train.Saver().save(session, str(folder / "c"), write_meta_graph=False)
+        signature = v1.saved_model.signature_def_utils.predict_signature_def({"image": image}, {"output": answer})
+        builder = v1.saved_model.builder.SavedModelBuilder(str(folder / "saved"))
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": signature}, strip_default_attrs=True
+        )
+        builder.save()
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((folder / "saved").rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return {
+        "tensorflow_graph": {"frozen": frozen},
+        "tensorflow_saved": {"zip": zipped.getvalue()},
+        "tensorflow_checkpoint": {"index": (folder / "c.index").read_bytes()},
+    }
+
+
 def main(folder: Path) -> None:
     """Write all of them, a folder a target."""
     onnx_files = networks()
@@ -175,6 +208,8 @@ def main(folder: Path) -> None:
         "block_quantised": onnx_files,
         "plain_onnx": onnx_files,
     }
+    if find_spec("tensorflow"):
+        corpus |= tensorflow_files(folder)
     for target, files in corpus.items():
         (CORPUS / target).mkdir(parents=True, exist_ok=True)
         for name, data in files.items():

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,16 @@ from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError
 from embedding_calculator.http.forms import Form, FormError, read_form
 from embedding_calculator.imaging.decode import Limits, open_picture
 from embedding_calculator.imaging.encoding import decode_base64
-from embedding_calculator.models.importers import convert, gluon, mxnet
+from embedding_calculator.models.importers import (
+    blockquant,
+    convert,
+    frozen_graph,
+    gluon,
+    inception_v3,
+    mxnet,
+    onnx,
+    saved_model,
+)
 from embedding_calculator.models.importers.mxnet.params import read_params
 from embedding_calculator.models.importers.torch_state import read_state
 from made.mxnet import params_bytes
@@ -100,23 +110,44 @@ def gluon_params(data: bytes) -> None:
 
 
 def block_quantised(data: bytes) -> None:
-    _import("blockquant", data)
+    with _file(data) as path:
+        _import(blockquant, path)
 
 
 def plain_onnx(data: bytes) -> None:
-    _import("onnx", data)
+    with _file(data) as path:
+        _import(onnx, path)
 
 
-def _import(importer: str, data: bytes) -> None:
-    """As the store does: ONNX's own tools raise anything, which becomes one error there."""
-    with _file(data) as path, suppress(ModelError):
-        convert(importer, [path], path.with_name("target"), {})
+def tensorflow_graph(data: bytes) -> None:
+    with _file(data) as path:
+        _import(frozen_graph, path, image="image", output="output", size=(8, 8))
+
+
+def tensorflow_saved(data: bytes) -> None:
+    """The zip."""
+    with _file(data) as path:
+        _import(saved_model, path)
+
+
+def tensorflow_checkpoint(data: bytes) -> None:
+    """The index, beside the eight bytes that a sound one speaks of."""
+    with _file(data, "c.index") as index:
+        content = index.with_name("c.data-00000-of-00001")
+        content.write_bytes(bytes(8))
+        _import(inception_v3, index, content, classes=2)
+
+
+def _import(importer: ModuleType, *parts: Path, **options: Any) -> None:
+    """As the store does: ONNX's and TensorFlow's own tools raise anything, which becomes one error there."""
+    with suppress(ModelError):
+        convert(importer.__name__.rpartition(".")[2], parts, parts[0].with_name("target"), options)
 
 
 @contextmanager
-def _file(data: bytes) -> Iterator[Path]:
+def _file(data: bytes, name: str = "file") -> Iterator[Path]:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "file"
+        path = Path(folder) / name
         path.write_bytes(data)
         yield path
 
@@ -133,5 +164,10 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
         gluon_params,
         block_quantised,
         plain_onnx,
+        tensorflow_graph,
+        tensorflow_saved,
+        tensorflow_checkpoint,
     )
 }
+
+NEEDS_TENSORFLOW = frozenset(name for name in TARGETS if name.startswith("tensorflow_"))

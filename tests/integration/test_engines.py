@@ -129,6 +129,11 @@ def test_tune(tmp_path: Path, load_model: Callable[[str], Model], monkeypatch: p
     assert "sface_2021dec network" in shown.output
     assert not (tmp_path / "tuning.json").exists()
 
+    shown = runner.invoke(app, ["tune", "--batches"])
+    assert shown.exit_code == 0, shown.output
+    assert "3x112x112" in shown.output
+    assert not (tmp_path / "tuning.json").exists()
+
     assert runner.invoke(app, ["tune"]).exit_code == 0
     plans = json.loads((tmp_path / "tuning.json").read_bytes())["plans"]
     assert len(plans) == 3

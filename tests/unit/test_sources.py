@@ -197,6 +197,14 @@ def test_a_bad_member_is_refused(tmp_path: Path, content: bytes, member: str, to
         extract_member(tmp_path / "a.zip", member, tmp_path / "out", 100)
 
 
+@pytest.mark.parametrize("cut", [1, 30])
+def test_a_zip_without_its_beginning_is_refused(tmp_path: Path, cut: int) -> None:
+    """Its directory then tells of files that lie before it."""
+    (tmp_path / "a.zip").write_bytes(zip_of(**{"tiny.onnx": b"x" * 60})[cut:])
+    with pytest.raises(ModelError, match="damaged or not a plain zip"):
+        extract_member(tmp_path / "a.zip", "tiny.onnx", tmp_path / "out", 100)
+
+
 def test_a_local_folder_comes_first_and_the_hash_chooses(tmp_path: Path, workspace: Workspace) -> None:
     folder = tmp_path / "brought"
     for name, content in (("other", tiny_network(seed=2)), ("this", CONTENT)):

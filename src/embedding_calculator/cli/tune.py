@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rich.table import Table
 
     from embedding_calculator.arrays import Floats
     from embedding_calculator.models.catalog import Entry
-    from embedding_calculator.models.runtime import Plan
-    from embedding_calculator.models.store import Manifest
+    from embedding_calculator.models.runtime import Plan, Runtime
+    from embedding_calculator.models.store import Manifest, Store
 
 
 def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and print, but keep nothing.")] = False,
+    batches: Annotated[
+        bool,
+        typer.Option(
+            "--batches",
+            help="Instead: how many inputs a second each network computes in batches of 1 to 64, where the settings "
+            "have it run; on a GPU too.",
+        ),
+    ] = False,
 ) -> None:
     """Measure engines, precisions and threads for the configured models, and keep the fastest for later starts.
 
@@ -40,17 +48,23 @@ def tune(
     settings = Settings()
     require_models(settings)
     runtime, store = runtime_of(settings), Store(settings.models_dir)
-    if runtime.wishes.on_gpu:
-        raise ConfigurationError("GPU_IDX asks for a GPU, where there is no engine to choose; unset it to tune")
-    callers = runtime.wishes.callers
-    threads = tuple(sorted({1, max(1, granted_cpus() // callers)}))
     files = [
         (entry, file, manifest)
         for entry in configured_entries(settings, Catalog.load(settings.model_catalog))
         for file, manifest in store.manifests(entry).items()
     ]
+    measuring = track(files, "measuring", console=Console(stderr=True), transient=True)
+    if batches:
+        Console().print(_by_batch(runtime, store, measuring))
+        return
+    if runtime.wishes.on_gpu:
+        raise ConfigurationError(
+            "GPU_IDX asks for a GPU, where there is no engine to choose: unset it to tune, or give --batches"
+        )
+    callers = runtime.wishes.callers
+    threads = tuple(sorted({1, max(1, granted_cpus() // callers)}))
     table, chosen = _table(callers), {}
-    for entry, file, manifest in track(files, "measuring", console=Console(stderr=True), transient=True):
+    for entry, file, manifest in measuring:
         traits, batch = entry.files[file].runtime, _batch(entry, manifest)
         path, int8 = store.path(entry, file), store.int8_path(entry)
         plans = runtime.candidates(traits, threads, int8=int8 is not None)
@@ -64,6 +78,25 @@ def tune(
             write_tuning(tuning_file(settings.models_dir), chosen)
         except OSError as error:
             raise ModelError(f"the choice could not be kept in MODELS_DIR: {error}") from error
+
+
+def _by_batch(runtime: Runtime, store: Store, files: Iterable[tuple[Entry, str, Manifest]]) -> Table:
+    from rich.table import Table
+
+    from embedding_calculator.models.runtime.tuning import BATCHES, rates_by_batch
+
+    table = Table("network", "input", "device", title="inputs a second, in batches of", header_style="bold")
+    for size in BATCHES:
+        table.add_column(str(size), justify="right")
+    for entry, file, manifest in files:
+        picture = _batch(entry, manifest)[:1]
+        network = runtime.open_as(store.path(entry, file), runtime.plan(entry.files[file].runtime, manifest.sha256))
+        sizes = BATCHES if manifest.probed[0] > 1 else (1,)
+        rates = rates_by_batch(network, picture, sizes)
+        shape = "x".join(map(str, picture.shape[1:]))
+        shown = [f"{rates[size]:.0f}" if size in rates else "" for size in BATCHES]
+        table.add_row(f"{entry.name} {file}", shape, network.running.device, *shown)
+    return table
 
 
 def _batch(entry: Entry, manifest: Manifest) -> Floats:

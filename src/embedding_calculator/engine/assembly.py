@@ -18,7 +18,7 @@ from embedding_calculator.models.runtime import Model, Runtime, Wishes
 from embedding_calculator.models.runtime.tuning import read_tuning, tuning_file
 from embedding_calculator.models.store import State, Store
 from embedding_calculator.models.variants import VariantState
-from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin
+from embedding_calculator.plugins.base import Calculator, Detector, FacePlugin, Warmable
 from embedding_calculator.plugins.registry import Configured, PluginName, Registry
 from embedding_calculator.settings import Settings
 
@@ -157,14 +157,19 @@ def build(settings: Settings, watch: Callable[[Model], Model] | None = None) -> 
         return Configured(getattr(run, "slug", "detector"), str(name), run, bool(entry and entry.stored_chroma))
 
     names, side = Names.of(settings), settings.img_length_limit
+    detectors = [configured(name, Detector, "FACE_DETECTION_PLUGIN", max_side=side) for name in names.detectors]
     choices = Choices(
-        [configured(name, Detector, "FACE_DETECTION_PLUGIN", max_side=side) for name in names.detectors],
+        detectors,
         [configured(name, Calculator, "CALCULATION_PLUGIN") for name in names.calculators],
         [configured(name, FacePlugin, "EXTRA_PLUGINS") for name in names.extras],
         {name: model.running for name, model in models.items()},
     )
     for name in choices.names:
         _warm_up(choices.named([name]))
+    if runtime.wishes.on_gpu:
+        for detector in detectors:
+            if isinstance(detector.run, Warmable):
+                detector.run.warm_up()
     return choices
 
 

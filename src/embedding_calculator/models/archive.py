@@ -26,6 +26,8 @@ def extract_member(archive: Path, member: str, target: Path, limit: int) -> None
             infos = opened.infolist()
             _refuse_unsafe(infos)
             info = _choose(infos, member)
+            if not 0 <= info.header_offset < archive.stat().st_size:
+                raise ModelError(f"the archive is damaged or not a plain zip: {info.filename} lies outside of it")
             if info.file_size > limit:
                 raise ModelError(f"{info.filename} in the archive has {info.file_size} bytes, at most {limit} expected")
             written = 0

@@ -128,11 +128,12 @@ class Store:
         """
         runtime = runtime or Runtime()
         paths = {file: self.path(entry, file) for file in entry.files}
-        hashes = {file: manifest.sha256 for file, manifest in self.manifests(entry).items()}
-        networks = {}
+        manifests, networks = self.manifests(entry), {}
         for file, path in paths.items():
             try:
-                networks[file] = runtime.open(path, entry.files[file].runtime, hashes.get(file), self.int8_path(entry))
+                manifest, traits = manifests[file], entry.files[file].runtime
+                int8 = self.int8_path(entry)
+                networks[file] = runtime.open(path, traits, manifest.sha256, manifest.probed, int8)
             except EmbeddingCalculatorError:
                 raise
             except Exception as error:  # engines have errors of their own

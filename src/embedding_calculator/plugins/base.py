@@ -106,6 +106,15 @@ class Refiner(Protocol):
 
 
 @runtime_checkable
+class Warmable(Protocol):
+    """A detector that knows the shapes its networks will meet, for accelerators, which prepare themselves for each."""
+
+    def warm_up(self) -> None:
+        """Run every network once on every shape."""
+        ...
+
+
+@runtime_checkable
 class FacePlugin(Protocol):
     """Says something about faces already found."""
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from embedding_calculator.errors import ConfigurationError
 from embedding_calculator.models.runtime import machine
+from embedding_calculator.models.runtime.batching import joined
 from embedding_calculator.models.runtime.network import Opened, Plan
 from embedding_calculator.models.runtime.onnx_runtime import OnnxRuntimeNetwork, Provider
 from embedding_calculator.models.runtime.open_vino import OpenVino
@@ -78,18 +79,27 @@ class Runtime:
         return [replace(plan, threads=count) for plan in plans if self._allows(plan, traits, int8) for count in threads]
 
     def open(
-        self, path: Path, traits: Traits | None = None, sha256: str | None = None, int8: Path | None = None
+        self,
+        path: Path,
+        traits: Traits | None = None,
+        sha256: str | None = None,
+        probed: tuple[int, ...] = (1,),
+        int8: Path | None = None,
     ) -> Opened:
         """Open an ONNX file as planned, or its INT8 variant, where there is one and the plan is to run that.
+
+        On a GPU, callers share its runs. ``probed`` is the shape ``(N, 3, H, W)`` of a batch that the network is known
+        to take; by default one picture.
 
         Raises:
             ConfigurationError: the GPU that is asked for cannot be used.
         """
         plan = self.plan(traits or Traits(), sha256, int8=int8 is not None)
-        return self.open_as(int8 if int8 and plan.precision == "int8" else path, plan)
+        opened = self.open_as(int8 if int8 and plan.precision == "int8" else path, plan)
+        return joined(opened, probed) if self.wishes.on_gpu else opened
 
     def open_as(self, path: Path, plan: Plan) -> Opened:
-        """Open an ONNX file by this plan; for INT8 it is the variant's file."""
+        """Open an ONNX file by this plan, for INT8 the variant's file; every call is a run of its own."""
         if plan.engine == "onnxruntime":
             return OnnxRuntimeNetwork(path, plan.threads, self._provider)
         if isinstance(self._openvino, ConfigurationError):

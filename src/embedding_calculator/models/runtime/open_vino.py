@@ -25,8 +25,10 @@ class OpenVino:
         """
         try:
             openvino = _import_silently()
+            # Its table of types is made by the first call that needs it; two threads at once there wait for each other
+            # for ever, one with the interpreter's lock, one with the table's (seen with 2026.4).
+            openvino.Type.f32.to_dtype()
             self._core = openvino.Core()
-            _run_once(openvino, self._core)
             self._capabilities = frozenset(self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         except (ImportError, RuntimeError) as error:
             raise ConfigurationError(f"OpenVINO cannot be used: {error}") from error
@@ -83,17 +85,6 @@ class OpenVinoNetwork:
             return dict(zip(self._outputs, answers.values(), strict=True))
         finally:
             self._idle.append(request)
-
-
-def _run_once(openvino: Any, core: Any) -> None:
-    """Run a network of one number.
-
-    Threads that are the first to run anything at once can wait for each other for ever, each in the first use of a part
-    of OpenVINO's bindings (2026.4: one process in twelve). After one run there is no first use left.
-    """
-    number = openvino.opset8.parameter([1], np.float32)
-    compiled = core.compile_model(openvino.Model([openvino.opset8.relu(number)], [number]), "CPU")
-    dict(compiled.create_infer_request().infer([np.zeros(1, np.float32)], share_inputs=True).items())
 
 
 def _import_silently() -> ModuleType:

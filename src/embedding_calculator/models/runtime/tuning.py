@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from embedding_calculator.arrays import Floats
 from embedding_calculator.models.runtime import machine
+from embedding_calculator.models.runtime.batching import MOST_ELEMENTS
 from embedding_calculator.models.runtime.choice import Runtime
 from embedding_calculator.models.runtime.network import Network, Plan
 
 _log = logging.getLogger(__name__)
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 _ROUNDS = 5
 _ROUND_SECONDS = 0.3
@@ -81,6 +84,22 @@ def measure(runtime: Runtime, files: Mapping[Plan, Path], batch: Floats) -> Mapp
             for plan, network in networks.items():
                 rates[plan].append(_rate(pool, network, batch, runtime.wishes.callers, _ROUND_SECONDS))
     return {plan: float(np.median(found)) for plan, found in rates.items()}
+
+
+def rates_by_batch(network: Network, picture: Floats, sizes: Sequence[int] = BATCHES) -> Mapping[int, float]:
+    """How many pictures a second the network computes for one caller, by how many it is shown at once.
+
+    ``picture`` is ``(1, 3, H, W)``. Batches larger than those that callers share on accelerators are left out.
+    """
+    rates = {}
+    with ThreadPoolExecutor(1) as pool:
+        for size in sizes:
+            if size > max(1, MOST_ELEMENTS // picture.size):
+                break
+            batch = np.repeat(picture, size, axis=0)
+            _rate(pool, network, batch, 1, 0.0)
+            rates[size] = size * _rate(pool, network, batch, 1, _ROUND_SECONDS)
+    return rates
 
 
 def _rate(pool: ThreadPoolExecutor, network: Network, batch: Floats, callers: int, seconds: float) -> float:

@@ -17,6 +17,9 @@ from embedding_calculator.plugins.insightface.scrfd import SCRFD
 _CANVAS_STEP = 160
 """Sides of a canvas are multiples of this: inference engines keep memory for every shape they have met."""
 
+_USUAL = 640
+"""Long side in pixels up to which photos come in any shape: what they are reduced to by default."""
+
 
 class Head(Protocol):
     """How a network's outputs mean faces."""
@@ -61,12 +64,28 @@ class FaceDetector:
             boxes = np.trunc(np.trunc(faces.boxes.astype(np.float64)) * (1 / scale)).astype(np.float32)
         return Detections(boxes, faces.probabilities, faces.landmarks / scale)
 
+    def warm_up(self) -> None:
+        """Look once at every canvas that photos lead to.
+
+        With a ``max_side`` beyond 640: of photos that are reduced to it, and of those no longer than 640. What is in
+        between has many shapes, and each is met for the first time.
+        """
+        usual, longest = _stretched(min(_USUAL, self._max_side)), _stretched(self._max_side)
+        sides = range(_CANVAS_STEP, longest + 1, _CANVAS_STEP)
+        for height in sides:
+            for width in sides:
+                if max(height, width) <= usual or max(height, width) == longest:
+                    self._model.network.run(self._model.input.tensor(np.zeros((1, height, width, 3), np.uint8)))
+
+
+def _stretched(side: int) -> int:
+    """A picture's side -> its canvas's."""
+    return -(-side // _CANVAS_STEP) * _CANVAS_STEP
+
 
 def _on_canvas(pixels: Pixels) -> Pixels:
     """The same pixels with black to the right and below, so that both sides are multiples of the step."""
     height, width = pixels.shape[:2]
-    canvas = np.zeros(
-        (-(-height // _CANVAS_STEP) * _CANVAS_STEP, -(-width // _CANVAS_STEP) * _CANVAS_STEP, 3), np.uint8
-    )
+    canvas = np.zeros((_stretched(height), _stretched(width), 3), np.uint8)
     canvas[:height, :width] = pixels
     return canvas

@@ -83,6 +83,16 @@ class FaceDetector:
         """Points from a second look at each face, in one batch: ``(N, 5, 2)``, see ``refine.refine``."""
         return refine.refine(picture, detections, self._model.networks["onet"], self._model.inputs["onet"])
 
+    def warm_up(self) -> None:
+        """Look once at every canvas that photos lead to, and at a window.
+
+        With a ``max_side`` beyond 640: of photos that are reduced to it, and of those enlarged to 640. What is in
+        between has many shapes, and each is met for the first time.
+        """
+        canvases = _canvases(min(_CANVAS, self._max_side)) | _canvases(self._max_side)
+        for height, width in sorted(canvases | {(_WINDOW, _WINDOW)}):
+            yunet.find(self._model, np.zeros((1, height, width, 3), np.uint8), self.default_threshold)
+
     def _survey(self, pixels: Pixels, scale: float, size: tuple[int, int], threshold: float) -> Detections:
         """Opinions about the whole picture, unsuppressed.
 
@@ -162,10 +172,22 @@ def _resized(image: Pixels, factor: float) -> Pixels:
 def _padded(image: Pixels) -> Pixels:
     """The image at the top left of a black canvas of one of few shapes."""
     height, width = image.shape[:2]
-    step = 64 if max(height, width) <= _CANVAS else 128
-    canvas = np.zeros((-(-height // step) * step, -(-width // step) * step, 3), np.uint8)
+    canvas = np.zeros((*_canvas(height, width), 3), np.uint8)
     canvas[:height, :width] = image
     return canvas
+
+
+def _canvas(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the canvas for an image."""
+    step = 64 if max(height, width) <= _CANVAS else 128
+    return -(-height // step) * step, -(-width // step) * step
+
+
+def _canvases(longest: int) -> set[tuple[int, int]]:
+    """Height and width of all canvases for images with this long side, and for what they are halved to."""
+    wide = {_canvas(shorter, longest) for shorter in range(1, longest + 1)}
+    smaller = _canvases(round(longest * 0.5)) if longest > _COARSEST else set()
+    return wide | {(width, height) for height, width in wide} | smaller
 
 
 def _windows(image: Pixels, boxes: Floats) -> tuple[Pixels, NDArray[np.float64], NDArray[np.float64]]:
