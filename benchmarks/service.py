@@ -75,12 +75,19 @@ class Client:
         if not hasattr(self._connections, "kept"):
             self._connections.kept = http.client.HTTPConnection(self._address, timeout=120)
         connection: http.client.HTTPConnection = self._connections.kept
+        try:
+            status, answer = self._ask(connection, photo)
+        except ConnectionError:  # Nobody used it for seconds, so the service has closed it.
+            connection.close()
+            status, answer = self._ask(connection, photo)
+        if status != 200 and b"No face is found" not in answer:
+            raise RuntimeError(f"{status}: {answer.decode()[:200]}")
+
+    def _ask(self, connection: http.client.HTTPConnection, photo: bytes) -> tuple[int, bytes]:
         body = self._body(photo)
         connection.request("POST", "/find_faces", body.content, {"content-type": body.kind})
         response = connection.getresponse()
-        answer = response.read()
-        if response.status != 200 and b"No face is found" not in answer:
-            raise RuntimeError(f"{response.status}: {answer.decode()[:200]}")
+        return response.status, response.read()
 
 
 def _body(photo: bytes, plugins: str) -> Body:
