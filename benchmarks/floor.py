@@ -102,7 +102,8 @@ def _aligned(analyzer: Analyzer, photo: bytes, settings: Settings) -> tuple[floa
 def _bare(name: str, settings: Settings, running: Mapping[str, Running]) -> Run:
     """The model's network as its engine has it, opened as the service opened it."""
     entry = Catalog.load(settings.model_catalog).entry(name)
-    path, chosen = Store(settings.models_dir).path(entry), running["network"]
+    store, chosen = Store(settings.models_dir), running["network"]
+    path = (store.int8_path(entry) if chosen.precision == "int8" else None) or store.path(entry)
     return _in_openvino(path, chosen) if chosen.engine == "openvino" else _in_onnxruntime(path, chosen)
 
 
@@ -110,7 +111,7 @@ def _in_openvino(path: Path, chosen: Running) -> Run:
     import openvino
 
     config = {
-        "INFERENCE_PRECISION_HINT": chosen.precision,
+        "INFERENCE_PRECISION_HINT": "f32" if chosen.precision == "int8" else chosen.precision,
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": chosen.threads,
         "ENABLE_CPU_PINNING": False,
