@@ -50,7 +50,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.bench
+# Measures and writes build/bench.md; `$(BIN)/python -m benchmarks --publish` then puts it into docs/performance.md.
+bench: $(VENV)/.bench $(VENV)-peers/.ready
 	@$(BIN)/embedding-calculator models pull
 	$(BIN)/python -m benchmarks
 
@@ -64,7 +65,7 @@ docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(VENV)-importers build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-importers $(VENV)-peers build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -84,6 +85,15 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 # The peer without its dependencies: its OpenCV would take the place of ours, and all else is here.
 $(VENV)/.bench: $(VENV)/.dev
 	$(INSTALL) --no-deps 'insightface>=2.1,<3'
+	@touch $@
+
+# Without their dependencies, one of which would be compiled; where one cannot be had, the rest is measured without it.
+$(VENV)-peers/.ready: pyproject.toml
+	@echo "Installing into $(VENV)-peers, for comparison ..."
+	@$(PYTHON) -m venv $(VENV)-peers
+	@$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary dlib-bin \
+		'dlib-bin>=20,<21' 'face_recognition>=1.3,<2' 'face_recognition_models>=0.3,<0.4' 'setuptools<81' \
+		'numpy>=2,<3' 'pillow>=11.3,<14' || echo "face_recognition cannot be had here."
 	@touch $@
 
 $(VENV)-importers/.ready: pyproject.toml

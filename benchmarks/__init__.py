@@ -1,1 +1,1 @@
-"""How fast the service is, beside the floor under it and a peer, measured in the same run: ``make bench``."""
+"""What the service costs, beside the floor under it and peers (``make bench``); what it bears (``make soak``)."""

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from skimage.data import astronaut
 
-from benchmarks.__main__ import megabytes, service
+from benchmarks.service import megabytes, service
 from embedding_calculator.evaluation import plots
 from embedding_calculator.evaluation.load import Body, bodies
 from embedding_calculator.settings import Settings
@@ -44,7 +44,7 @@ HOSTILE_SHARE = 0.05
 OVERLOAD = 4
 TIMEOUT = 15.0  # REQUEST_TIMEOUT of the service. Its default is made for patient clients and would hide a queue.
 TRANSFER = 2.0  # Seconds: it counts from the end of the upload, the client from the beginning.
-STEADY, REST = 8.0, 1.5  # Seconds of every turn.
+STEADY, REST = 8.0, 2.5  # Seconds of every turn; a service at rest gives back what is free within one.
 WARM_UP = 0.25  # Of the whole time.
 PLUGINS = ("", "calculator", "calculator,landmarks,age,gender,pose")
 SIZES = {64: 15, 250: 25, 500: 25, 1000: 20, 2000: 10, 4000: 4, 8000: 1}

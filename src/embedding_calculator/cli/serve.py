@@ -43,7 +43,8 @@ def serve(
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", counts)
 
         from embedding_calculator.http.app import create_app
-        from embedding_calculator.http.server import options, return_memory_promptly
+        from embedding_calculator.http.memory import return_memory_promptly
+        from embedding_calculator.http.server import options
 
         return_memory_promptly()
         uvicorn.run(

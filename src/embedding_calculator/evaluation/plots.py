@@ -155,7 +155,7 @@ def search_slices(values: Mapping[str, Sequence[float]], errors: Sequence[float]
     figure = Figure((7.2, 3.1 * rows), layout="constrained")
     for number, (name, tried) in enumerate(values.items(), 1):
         axes = figure.add_subplot(rows, columns, number)
-        _style(axes, name, "Errors")
+        style(axes, name, "Errors")
         axes.scatter(tried, errors, s=16, color=TEAL, alpha=0.55, linewidths=0)
         axes.axvline(best[name], color=CORAL, linewidth=1.4)
         _whole(axes.yaxis)
@@ -167,11 +167,12 @@ def _figure(x: str, y: str) -> tuple[Figure, Axes]:
         from matplotlib.figure import Figure
     figure = Figure((7.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    _style(axes, x, y)
+    style(axes, x, y)
     return figure, axes
 
 
-def _style(axes: Axes, x: str, y: str) -> None:
+def style(axes: Axes, x: str, y: str) -> None:
+    """A drawing's dress: quiet axes with these labels."""
     axes.set_xlabel(x, color=INK, labelpad=8)
     axes.set_ylabel(y, color=INK, labelpad=8)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from embedding_calculator.engine.choices import Choices
 from embedding_calculator.http import batch, errors, openapi, routes
 from embedding_calculator.http.keys import Keys
 from embedding_calculator.http.logs import configure
+from embedding_calculator.http.memory import trim_regularly
 from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.service import Service
 from embedding_calculator.http.shell import Shell
@@ -44,8 +46,10 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        trimming = asyncio.create_task(trim_regularly())
         with _told_to_stop(admission):
             yield
+        trimming.cancel()
 
     # The pages of the documentation come from the package, so that they open where there is no internet.
     app = FastAPIOffline(

@@ -40,6 +40,9 @@ def configure(settings: Settings) -> None:
     root.setLevel(settings.logging_level_name)
     # It warns of bad grammar in what strangers send; the line of the refused request tells that already.
     logging.getLogger("python_multipart").setLevel(max(logging.ERROR, root.level))
+    # So do decoders, by Python's warnings; only who debugs wants to know which of their bytes are odd.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.NOTSET if root.level <= logging.DEBUG else logging.ERROR)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -13,6 +11,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from embedding_calculator.http.app import create_app
+from embedding_calculator.http.memory import return_memory_promptly
 from embedding_calculator.serialize import to_json
 from embedding_calculator.settings import Settings
 
@@ -20,9 +19,6 @@ MAX_HEADER_BYTES = 64 * 1024
 """Of one request, its address included. Uvicorn itself bounds them only with its slower parser."""
 PROGRESS_BYTES = 64 * 1024
 """What must arrive while the client is waited for, each time its patience is up; less only if that completes it."""
-
-_M_MMAP_THRESHOLD = -3  # In glibc's malloc.h.
-_LARGE_BLOCK_BYTES = 8 << 20  # Pillow's blocks are larger; what small photos need is not, and is used again.
 
 log = structlog.get_logger(__name__)
 
@@ -138,16 +134,6 @@ def worker() -> FastAPI:
     """The application in a worker process of its own."""
     return_memory_promptly()
     return create_app()
-
-
-def return_memory_promptly() -> None:
-    """Have the C library give large blocks back to the system as soon as they are free.
-
-    For the whole process, so that only who owns it calls this. By itself glibc takes a large block that was freed as a
-    sign to keep the next ones: each thread then holds on to the largest picture it ever saw.
-    """
-    with suppress(OSError, AttributeError, TypeError):  # Another C library: it has habits of its own.
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
 
 
 def options(settings: Settings) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class GenderDetector:
 
 def _halved(crops: Pixels) -> Pixels:
     """``(N, 2h, 2w, 3)`` -> ``(N, h, w, 3)``: the mean of every 2x2 pixels, as good here as a finer cut of its own."""
-    count, height, width, channels = crops.shape
-    blocks = crops.reshape(count, height // 2, 2, width // 2, 2, channels)
-    halved: Pixels = np.rint(blocks.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)
+    wide = crops.astype(np.uint16)
+    rows = wide[:, ::2] + wide[:, 1::2]
+    halved: Pixels = np.rint((rows[:, :, ::2] + rows[:, :, 1::2]) * np.float32(0.25)).astype(np.uint8)
     return halved
