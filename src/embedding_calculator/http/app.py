@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,7 @@ from embedding_calculator.http.logs import configure
 from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.service import Service
 from embedding_calculator.http.shell import Shell
+from embedding_calculator.http.tracing import tracing_of
 from embedding_calculator.settings import Settings
 
 
@@ -29,7 +31,7 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
     """The service, with every model open and warm.
 
     Raises:
-        ConfigurationError: the settings name what does not exist.
+        ConfigurationError: the settings name what does not exist, or tracing is asked for and cannot be had.
         ModelError: a model is missing or damaged.
     """
     settings = settings or Settings()
@@ -38,13 +40,14 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
         structlog.get_logger(__name__).warning(
             "BE_VERSION differs from APP_VERSION_STRING", be_version=settings.be_version
         )
+    tracing = tracing_of(os.environ)
     choices = choices or build(settings)
     admission = Admission.of(settings)
     metrics = Metrics(admission, choices)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with _told_to_stop(admission):
+        with _told_to_stop(admission), tracing:
             yield
 
     # The pages of the documentation come from the package, so that they open where there is no internet.
@@ -56,7 +59,7 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
         lifespan=lifespan,
         **openapi.ABOUT,
     )
-    app.state.service = Service(choices, settings, admission, metrics)
+    app.state.service = Service(choices, settings, admission, metrics, tracing)
     app.include_router(routes.router)
     app.include_router(batch.router)
     if settings.api_keys:
@@ -69,7 +72,7 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
             allow_headers=["*"],
             expose_headers=["Retry-After", "Server-Timing", "X-Reason", "X-Request-Id"],
         )
-    app.add_middleware(Shell, metrics=metrics)
+    app.add_middleware(Shell, metrics=metrics, tracing=tracing)
     errors.install(app, metrics)
     return app
 
