@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
@@ -34,6 +35,7 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
         ConfigurationError: the settings name what does not exist, or tracing is asked for and cannot be had.
         ModelError: a model is missing or damaged.
     """
+    start = time.perf_counter()
     settings = settings or Settings()
     configure(settings)
     if settings.be_version and settings.be_version != settings.app_version_string:
@@ -47,6 +49,12 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        structlog.get_logger(__name__).info(
+            "models are open and warm",
+            plugins=list(choices.named().versions.values()),
+            engines=_engines(choices),
+            seconds=round(time.perf_counter() - start, 1),
+        )
         with _told_to_stop(admission), tracing:
             yield
 
@@ -75,6 +83,14 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
     app.add_middleware(Shell, metrics=metrics, tracing=tracing)
     errors.install(app, metrics)
     return app
+
+
+def _engines(choices: Choices) -> dict[str, str]:
+    """Model -> on what it runs."""
+    return {
+        model: ", ".join(sorted({f"{running.engine} {running.precision}" for running in networks.values()}))
+        for model, networks in choices.running.items()
+    }
 
 
 @contextmanager
