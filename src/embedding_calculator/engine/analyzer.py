@@ -112,7 +112,8 @@ class Analyzer:
             PluginError: a plugin failed, or did not answer for each face; the text names it.
         """
         if not len(faces):
-            return Description([], {plugin.slug: 0.0 for plugin in plugins})
+            now = time.perf_counter()
+            return Description([], {plugin.slug: (now, now) for plugin in plugins})
         batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins, whole))
         fields: list[dict[str, Any]] = [{} for _ in range(len(faces))]
         times = {}
