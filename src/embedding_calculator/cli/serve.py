@@ -27,6 +27,7 @@ def serve(
     import uvicorn
 
     from embedding_calculator.engine.assembly import require_models
+    from embedding_calculator.http.tracing import require_tracing
     from embedding_calculator.settings import Settings
 
     if (tls_cert is None) != (tls_key is None):
@@ -39,6 +40,7 @@ def serve(
         if several:
             # Each worker opens the models for itself; what is missing is told once, here, and not by every worker.
             require_models(settings)
+            require_tracing(os.environ)
             # Where the workers add up what /metrics tells; it must be known before they import anything.
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", counts)
 

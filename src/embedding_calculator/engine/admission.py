@@ -244,7 +244,7 @@ class Admission:
             self._waiting.discard(ticket)
             self._running.add(ticket)
             begin = time.perf_counter()
-            ticket.stopwatch.add("queue", begin - start)
+            ticket.stopwatch.add("queue", start, begin)
             try:
                 ticket.check()
                 return work()

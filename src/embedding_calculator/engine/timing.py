@@ -1,36 +1,63 @@
-"""Where a request's time goes: one stopwatch a request, read by the answer's header and by the metrics."""
+"""Where a request's time goes: one stopwatch a request, read by the answer's header, the metrics and the trace."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from embedding_calculator.imaging.picture import Picture, Raster
 
 
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """Once through a stage. ``start`` and ``end`` are seconds of ``time.perf_counter``.
+
+    ``seconds`` of them are the stage's own: what other stages did meanwhile is left out.
+    """
+
+    stage: str
+    start: float
+    end: float
+    seconds: float
+
+
 class Stopwatch:
-    """Seconds by stage, in the order in which stages began to cost something. Used by one thread at a time."""
+    """The laps of one request, in the order in which they ended. Written by one thread at a time."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self.laps: list[Lap] = []
         self.pixels = 0
         """Pixels decoded."""
         self.faces = 0
         """Faces described."""
+        self.plugins: Mapping[str, str] = {}
+        """Stages that are a plugin's, and the plugin string of each."""
+        self._claimed = 0.0
 
-    def add(self, stage: str, seconds: float) -> None:
-        """More of a stage."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + max(seconds, 0.0)
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage, each second counted once; another thread may go on adding meanwhile."""
+        sums: dict[str, float] = {}
+        for lap in self.laps.copy():
+            sums[lap.stage] = sums.get(lap.stage, 0.0) + lap.seconds
+        return sums
+
+    def add(self, stage: str, start: float, end: float, claimed: float = 0.0) -> None:
+        """A lap of a stage, of which other stages have ``claimed`` some seconds."""
+        seconds = max(end - start - claimed, 0.0)
+        self.laps.append(Lap(stage, start, end, seconds))
+        self._claimed += seconds
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """What happens inside belongs to ``name``, except what other stages claim of it meanwhile."""
-        start, claimed = time.perf_counter(), sum(self.seconds.values())
+        start, claimed = time.perf_counter(), self._claimed
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - start - (sum(self.seconds.values()) - claimed))
+            self.add(name, start, time.perf_counter(), self._claimed - claimed)
 
 
 class MeasuredPicture:

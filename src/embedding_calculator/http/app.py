@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
@@ -24,6 +26,7 @@ from embedding_calculator.http.memory import trim_regularly
 from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.service import Service
 from embedding_calculator.http.shell import Shell
+from embedding_calculator.http.tracing import tracing_of
 from embedding_calculator.settings import Settings
 
 
@@ -31,23 +34,31 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
     """The service, with every model open and warm.
 
     Raises:
-        ConfigurationError: the settings name what does not exist.
+        ConfigurationError: the settings name what does not exist, or tracing is asked for and cannot be had.
         ModelError: a model is missing or damaged.
     """
+    start = time.perf_counter()
     settings = settings or Settings()
     configure(settings)
     if settings.be_version and settings.be_version != settings.app_version_string:
         structlog.get_logger(__name__).warning(
             "BE_VERSION differs from APP_VERSION_STRING", be_version=settings.be_version
         )
+    tracing = tracing_of(os.environ)
     choices = choices or build(settings)
     admission = Admission.of(settings)
     metrics = Metrics(admission, choices)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        structlog.get_logger(__name__).info(
+            "models are open and warm",
+            plugins=list(choices.named().versions.values()),
+            engines=_engines(choices),
+            seconds=round(time.perf_counter() - start, 1),
+        )
         trimming = asyncio.create_task(trim_regularly())
-        with _told_to_stop(admission):
+        with _told_to_stop(admission), tracing:
             yield
         trimming.cancel()
 
@@ -60,7 +71,7 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
         lifespan=lifespan,
         **openapi.ABOUT,
     )
-    app.state.service = Service(choices, settings, admission, metrics)
+    app.state.service = Service(choices, settings, admission, metrics, tracing)
     app.include_router(routes.router)
     app.include_router(batch.router)
     if settings.api_keys:
@@ -73,9 +84,17 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
             allow_headers=["*"],
             expose_headers=["Retry-After", "Server-Timing", "X-Reason", "X-Request-Id"],
         )
-    app.add_middleware(Shell, metrics=metrics)
+    app.add_middleware(Shell, metrics=metrics, tracing=tracing)
     errors.install(app, metrics)
     return app
+
+
+def _engines(choices: Choices) -> dict[str, str]:
+    """Model -> on what it runs."""
+    return {
+        model: ", ".join(sorted({f"{running.engine} {running.precision}" for running in networks.values()}))
+        for model, networks in choices.running.items()
+    }
 
 
 @contextmanager

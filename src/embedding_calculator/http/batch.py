@@ -206,7 +206,8 @@ async def _result(service: Service, index: int, item: Item, parameters: Paramete
         return to_json({"index": index, "name": item.name, "status": status, "message": message})
 
     try:
-        return await service.admission.compute(ticket, work)
+        with service.tracing.photo(ticket.stopwatch, index):
+            return await service.admission.compute(ticket, work)
     except InputError as error:
         return failure(*client_error(error))
     except BusyError as error:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
+import time
 from typing import Any
 
 import structlog
 
 from embedding_calculator.settings import Settings
+
+_QUIET = 600  # Seconds.
 
 
 def configure(settings: Settings) -> None:
@@ -17,6 +21,7 @@ def configure(settings: Settings) -> None:
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
+        _plain_name,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
     ]
     for_people: list[Any] = [
@@ -32,6 +37,7 @@ def configure(settings: Settings) -> None:
         structlog.processors.JSONRenderer(),
     ]
     handler = logging.StreamHandler()
+    handler.addFilter(_Sparing())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=for_people if human else for_machines)
     )
@@ -49,6 +55,31 @@ def configure(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.logging_level_name)),
         cache_logger_on_first_use=True,
     )
+
+
+class _Sparing(logging.Filter):
+    """A collector of traces that is away is told once in ten minutes, not with every attempt to reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is worth a line; what matters is its template, not the numbers in it."""
+        if not record.name.startswith("opentelemetry."):
+            return True
+        now, template = time.monotonic(), str(record.msg)
+        if now - self._told.get(template, -math.inf) < _QUIET:
+            return False
+        self._told[template] = now
+        return True
+
+
+def _plain_name(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Uvicorn calls the logger of all that it has to say "uvicorn.error", even where all is well."""
+    if event["logger"] == "uvicorn.error":
+        event["logger"] = "server"
+    return event
 
 
 def _one_line_request(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:

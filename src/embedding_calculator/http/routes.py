@@ -119,7 +119,8 @@ async def _compute(
 
     service.admission.seat(ticket)
     try:
-        content = await service.admission.compute(ticket, work, left)
+        with service.tracing.photo(stopwatch):
+            content = await service.admission.compute(ticket, work, left)
     except AbandonedError as error:
         raise ClientDisconnect from error
     finally:

@@ -17,6 +17,7 @@ from embedding_calculator.engine.timing import MeasuredPicture
 from embedding_calculator.errors import NoFaceFoundError
 from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.parameters import Parameters
+from embedding_calculator.http.tracing import Tracing
 from embedding_calculator.plugins.base import FacePlugin, Fields
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.settings import Settings
@@ -33,6 +34,7 @@ class Service:
     settings: Settings
     admission: Admission
     metrics: Metrics
+    tracing: Tracing
 
     def status(self, parameters: Parameters) -> dict[str, Any]:
         """What runs here."""
@@ -75,6 +77,7 @@ class Service:
         detect: bool,
     ) -> list[dict[str, Any]]:
         stopwatch = ticket.stopwatch
+        stopwatch.plugins = {configured.slug: configured.version for configured in (analyzer.detector, *plugins)}
         with stopwatch.stage("open"):
             picture = MeasuredPicture(take_in(data, self.settings, stored_chroma=analyzer.stored_chroma), stopwatch)
         ticket.take_pixels(picture.width * picture.height)
@@ -88,8 +91,8 @@ class Service:
         ticket.check()
         with stopwatch.stage("crop"):
             description = analyzer.describe(picture, faces, plugins, whole=not detect)
-            for slug, value in description.milliseconds.items():
-                stopwatch.add(slug, value * len(faces) / 1000)
+            for slug, (start, end) in description.times.items():
+                stopwatch.add(slug, start, end)
         stopwatch.faces += len(faces)
         times = {slug: int(value) for slug, value in {"detector": milliseconds, **description.milliseconds}.items()}
         return [

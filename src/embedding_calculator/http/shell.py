@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from embedding_calculator.errors import BusyError
 from embedding_calculator.http.errors import busy_response, error_response
 from embedding_calculator.http.metrics import Metrics
+from embedding_calculator.http.tracing import QUIET_PATHS, Tracing
 
 _CACHE = "max-age=0, no-cache, no-store, must-revalidate, proxy-revalidate"
 _HEADERS = {
@@ -23,10 +24,7 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
 }
-# W3C Trace Context: version, trace, parent, flags; whoever sends zeros has no trace.
-_TRACE = re.compile(r"(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-[\da-f]{2}(?:-.*)?")
 _HONEST_ID = re.compile(r"[\w.:/+=-]{1,128}")
-_QUIET_PATHS = frozenset({"/healthcheck", "/livez", "/readyz", "/metrics"})
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +32,10 @@ log = structlog.get_logger(__name__)
 class Shell:
     """ASGI middleware; pure, so that bodies stream through it untouched."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -57,17 +56,21 @@ class Shell:
                 answer = MutableHeaders(scope=message)
                 answer.update(_HEADERS)
                 answer["X-Request-Id"] = request_id
+                trace.answered(status, answer.get("x-reason"))
             await send(message)
 
         inner = _without_trailing_slash(scope)
-        with structlog.contextvars.bound_contextvars(
-            request_id=request_id,
-            request={
-                "method": scope["method"],
-                "path": path,
-                "remote_addr": scope["client"][0] if scope.get("client") else None,
-            },
-            **_trace(headers.get("traceparent", "")),
+        with (
+            self._tracing.request(inner) as trace,
+            structlog.contextvars.bound_contextvars(
+                request_id=request_id,
+                request={
+                    "method": scope["method"],
+                    "path": path,
+                    "remote_addr": scope["client"][0] if scope.get("client") else None,
+                },
+                **trace.ids,
+            ),
         ):
             try:
                 await self._app(inner, receive, send_decorated)
@@ -80,19 +83,14 @@ class Shell:
                     await busy_response(over)(scope, receive, send_decorated)
             except Exception as error:
                 log.exception("request failed")
+                trace.failed(error)
                 if status is None:
                     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
                     await error_response(500, text)(scope, receive, send_decorated)
             seconds = time.perf_counter() - start
             self._metrics.answered(getattr(inner.get("route"), "path", "other"), status, seconds)
-            line = log.debug if path in _QUIET_PATHS else log.info
+            line = log.debug if path in QUIET_PATHS else log.info
             line("request", status=status, milliseconds=round(seconds * 1000, 1))
-
-
-def _trace(header: str) -> dict[str, str]:
-    """What a log line says of the trace that the request belongs to."""
-    found = _TRACE.fullmatch(header)
-    return {"trace_id": found[1], "parent_span_id": found[2]} if found else {}
 
 
 def _without_trailing_slash(scope: Scope) -> Scope:
