@@ -17,6 +17,7 @@ from embedding_calculator.settings import Settings
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of one request, its address included. Uvicorn itself bounds them only with its slower parser."""
+_HEADER_FRAME_BYTES = 3  # A colon and the end of the line, at least.
 PROGRESS_BYTES = 64 * 1024
 """What must arrive while the client is waited for, each time its patience is up; less only if that completes it."""
 
@@ -72,7 +73,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one of the trailers that may follow a body in chunks."""
         super().on_header(name, value)
-        self._header_bytes += len(name) + len(value)
+        self._header_bytes += len(name) + len(value) + _HEADER_FRAME_BYTES
         if self._header_bytes > MAX_HEADER_BYTES:
             raise ValueError("the headers are too long")
 
