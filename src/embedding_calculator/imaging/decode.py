@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any
 
 import cv2
+import numpy as np
 import pillow_heif
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -114,6 +115,8 @@ def _decoder(image: ImageFile.ImageFile, data: bytes, stored_chroma: bool) -> Ca
     if image.format == "PPM" and data[:2] in PPM_KINDS:
         size, start = image.size, image.tile[0].offset
         return lambda _scale: decode_ppm(data, start, size)
+    if image.format == "WEBP" and not getattr(image, "is_animated", False):
+        return _WebP(data, image.has_transparency_data, _Whole(image))
     return _Whole(image)
 
 
@@ -179,6 +182,24 @@ class _JPEG:
         if _was_cut_short(self._data) and _unlike_the_last(pixels) <= (_FIRST_BLOCKS // factor) ** 2:
             raise ImageUnreadableError("the JPEG was cut short before its pixels")
         return pixels
+
+
+class _WebP:
+    """Decodes a still picture by OpenCV: Pillow holds the interpreter meanwhile, and nobody else gets on."""
+
+    def __init__(self, data: bytes, transparent: bool, otherwise: Callable[[float], Pixels]) -> None:
+        self._data = data
+        self._transparent = transparent
+        self._otherwise = otherwise
+
+    def __call__(self, scale: float) -> Pixels:
+        flags = cv2.IMREAD_UNCHANGED if self._transparent else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
+        if pixels is None:
+            return self._otherwise(scale)
+        if self._transparent:
+            return to_rgb(Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)))
+        return pixels.astype(np.uint8, copy=False)
 
 
 class _Whole:
