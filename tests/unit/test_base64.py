@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding_calculator.errors import ImageUnreadableError
-from embedding_calculator.imaging.encoding import decode_base64
+from embedding_calculator.http.base64 import decode_base64
 
 DATA = bytes(range(256)) * 3 + b"\xfb\xff"
 TEXT = base64.b64encode(DATA).decode()

@@ -25,12 +25,12 @@ from embedding_calculator.errors import (
     ParameterError,
 )
 from embedding_calculator.http import openapi
+from embedding_calculator.http.base64 import decode_base64
 from embedding_calculator.http.body import chunks, declared_bytes
 from embedding_calculator.http.errors import client_error
 from embedding_calculator.http.forms import Form, read_form
 from embedding_calculator.http.parameters import Parameters
 from embedding_calculator.http.service import Service, service_of
-from embedding_calculator.imaging.encoding import decode_base64
 from embedding_calculator.serialize import to_json
 from embedding_calculator.settings import Settings
 
@@ -65,9 +65,9 @@ async def find_faces(request: Request) -> Response:
         body = chunks(request, batch, settings.max_batch_bytes)
         if kind == "application/zip" or kind in _LINES:
             form = Form()
-            content = b"".join([chunk async for chunk in body])
+            received = [chunk async for chunk in body]
             unpack = zipped if kind == "application/zip" else lines
-            listing = partial(unpack, content, settings)
+            listing = partial(_listed, unpack, received, settings)
         else:
             most_parts = settings.max_batch_photos + _OTHER_PARTS
             form = await read_form(request.headers.get("content-type"), body, most_parts=most_parts)
@@ -79,6 +79,12 @@ async def find_faces(request: Request) -> Response:
         raise
     parameters = Parameters(request.query_params.multi_items(), form.texts)
     return _Lines(_results(service, items, parameters), batch)
+
+
+def _listed(unpack: Callable[[bytes, Settings], list[Item]], received: list[bytes], settings: Settings) -> list[Item]:
+    content = b"".join(received)
+    received.clear()
+    return unpack(content, settings)
 
 
 def attached(form: Form, settings: Settings) -> list[Item]:
