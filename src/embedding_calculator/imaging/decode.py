@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ _FIRST_BLOCKS = 32  # Side in pixels of what libjpeg may make of no data at all,
 _MOST_SEGMENTS = 4096  # Before the pixels. Cameras write about ten; a colour profile in pieces adds up to 255.
 _MOST_SCANS = 200  # Progressive files have about ten; every scan visits all pixels, however few bytes it has.
 _MOST_JUNK = 1 << 16  # Bytes between segments, which Pillow skips one by one.
+_EXIF_REACH = 1 << 20  # Bytes before a PNG's end.
+_PIECE = 1 << 20  # Bytes searched at a time.
 _ROOM = 20  # Bytes a pixel: more than any decoder here needs.
 _LEAST_ROOM = 128_000_000  # Bytes without which nobody should blame a picture.
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")
@@ -100,7 +103,7 @@ def open_picture(
             raise ImageTooLargeError(
                 f"the picture is {width} x {height}, {width * height:,} pixels; {limits.max_pixels:,} is the limit"
             )
-        orientation = _orientation(image)
+        orientation = _orientation(image, data)
         if image.format == "TIFF":  # Pillow turns these itself, always.
             orientation = 1 if apply_orientation else _UNTURNED.get(orientation, orientation)
         elif not apply_orientation:
@@ -120,18 +123,30 @@ def _decoder(image: ImageFile.ImageFile, data: bytes, stored_chroma: bool) -> Ca
     return _Whole(image)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, data: bytes) -> int:
     """EXIF's number, 1 to 8; damaged EXIF is no reason to refuse a picture."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        if image.format == "PNG" and "exif" not in image.info and (late := _late_exif(data)):
+            image.info["exif"] = late
+        # Not the method of Pillow's PNG, which decodes all pixels to see whether there is EXIF behind them.
+        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 -- readers of EXIF raise anything
         return 1
+
+
+def _late_exif(data: bytes) -> bytes | None:
+    """The EXIF of a PNG file that has it behind its pixels."""
+    name = data.rfind(b"eXIf", max(0, len(data) - _EXIF_REACH))
+    end = name + 4 + int.from_bytes(data[name - 4 : name])
+    whole = name >= 0 and zlib.crc32(data[name:end]) == int.from_bytes(data[end : end + 4])
+    return data[name + 4 : end] if whole else None
 
 
 def _refuse_costly_jpeg(data: bytes) -> None:
     """Refuse what would keep the reader of headers or the decoder busy out of all proportion to its bytes."""
     _start_of_pixels(data)
-    if len(_SCAN.findall(data)) > _MOST_SCANS:
+    # In pieces, because the interpreter is held meanwhile.
+    if sum(len(_SCAN.findall(data, at, at + _PIECE + 4)) for at in range(0, len(data), _PIECE)) > _MOST_SCANS:
         raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
 
 
