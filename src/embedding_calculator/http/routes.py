@@ -38,10 +38,17 @@ async def healthy() -> Response:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", **openapi.READYZ)
 async def ready(request: Request) -> Response:
-    """Alive, and not about to stop."""
-    if service_of(request).admission.draining:
+    """Alive, and not about to stop; of several worker processes it also tells how many are there to answer.
+
+    A worker that has lost its siblings can serve, so that it stays 200: sending its clients away would help nobody.
+    """
+    service = service_of(request)
+    if service.admission.draining:
         raise BusyError("shutting_down", "the service is shutting down")
-    return JSONResponse({"status": "OK"})
+    alive = service.metrics.workers()
+    if alive is None:
+        return JSONResponse({"status": "OK"})
+    return JSONResponse({"status": "OK", "workers": {"alive": alive, "expected": service.settings.uwsgi_processes}})
 
 
 @router.head("/status", include_in_schema=False)
