@@ -595,3 +595,22 @@ def test_reduced_decode_of_a_large_photo(shared: Path, name: str, width: int, he
     fine = picture.raster(1.0)
     assert fine.pixels.shape == (height, width, 3)
     assert difference(coarse.pixels, np.asarray(Image.fromarray(fine.pixels).reduce(8))) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "bytes_a_pixel"),
+    [
+        ("JPEG", {}, 6),
+        ("JPEG", {"progressive": True}, 9),
+        ("PNG", {}, 8),
+        ("PPM", {}, 10),
+        ("AVIF", {}, 12),
+        ("WEBP", {}, 8),
+        ("WEBP", {"save_all": True, "append_images": [PICTURE.rotate(180)]}, 16),
+    ],
+)
+def test_what_decoding_takes_is_told_before(kind: str, options: dict[str, Any], bytes_a_pixel: int) -> None:
+    data = encode(PICTURE, kind, **options)
+    assert open_picture(data, limits=LIMITS).working_bytes == bytes_a_pixel * WIDTH * HEIGHT
+    costliest = open_picture(data, limits=LIMITS, stored_chroma=True).working_bytes
+    assert costliest == (16 if kind == "JPEG" else bytes_a_pixel) * WIDTH * HEIGHT

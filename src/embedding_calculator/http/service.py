@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from starlette.requests import Request
 
-from embedding_calculator.engine.admission import Admission, Ticket
+from embedding_calculator.engine.admission import Admission, Ticket, pixels_of
 from embedding_calculator.engine.analyzer import Analyzer, box_of
 from embedding_calculator.engine.choices import Choices
 from embedding_calculator.engine.intake import take_in
@@ -79,8 +79,9 @@ class Service:
         stopwatch = ticket.stopwatch
         stopwatch.plugins = {configured.slug: configured.version for configured in (analyzer.detector, *plugins)}
         with stopwatch.stage("open"):
-            picture = MeasuredPicture(take_in(data, self.settings, stored_chroma=analyzer.stored_chroma), stopwatch)
-        ticket.take_pixels(picture.width * picture.height)
+            encoded = take_in(data, self.settings, stored_chroma=analyzer.stored_chroma)
+        ticket.take_pixels(pixels_of(encoded.working_bytes))
+        picture = MeasuredPicture(encoded, stopwatch)
         threshold = parameters.threshold()
         with stopwatch.stage("detector"):
             faces, milliseconds = analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)

@@ -27,7 +27,8 @@ from embedding_calculator.arrays import Pixels
 from embedding_calculator.errors import BusyError, ImageTooLargeError, ImageUnreadableError, InputError
 from embedding_calculator.imaging.chroma import decode_full_chroma, has_quarter_chroma
 from embedding_calculator.imaging.colours import to_rgb
-from embedding_calculator.imaging.picture import Picture, Raster
+from embedding_calculator.imaging.cost import working_bytes
+from embedding_calculator.imaging.picture import EncodedPicture, Raster
 from embedding_calculator.imaging.ppm import PPM_KINDS, decode_ppm, refuse_costly_ppm
 
 # Pillow knows many more, among them EPS, which would start Ghostscript on a stranger's program.
@@ -74,7 +75,7 @@ class Limits:
 
 def open_picture(
     data: bytes, *, limits: Limits, apply_orientation: bool = True, stored_chroma: bool = False
-) -> Picture:
+) -> EncodedPicture:
     """Read the header of an encoded picture; its pixels are decoded when somebody asks for them.
 
     Accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, ICO and PPM, told by their content. Of several pictures
@@ -109,7 +110,8 @@ def open_picture(
         elif not apply_orientation:
             orientation = 1
         decode = _decoder(image, data, stored_chroma)
-    return _EncodedPicture(decode, width, height, orientation)
+        cost = working_bytes(image, stored_chroma=stored_chroma)
+    return _EncodedPicture(decode, width, height, orientation, cost)
 
 
 def _decoder(image: ImageFile.ImageFile, data: bytes, stored_chroma: bool) -> Callable[[float], Pixels]:
@@ -242,8 +244,9 @@ class _Whole:
 class _EncodedPicture:
     """Keeps the encoded bytes for as long as it lives, and the finest pixels decoded so far."""
 
-    def __init__(self, decode: Callable[[float], Pixels], width: int, height: int, orientation: int) -> None:
+    def __init__(self, decode: Callable[[float], Pixels], width: int, height: int, orientation: int, cost: int) -> None:
         self.width, self.height = (height, width) if orientation in _SIDEWAYS else (width, height)
+        self.working_bytes = cost
         self._decode = decode
         self._turn = _TURNS.get(orientation)
         self._raster: Raster | None = None
