@@ -403,3 +403,22 @@ def test_who_goes_on_sending_after_a_refusal_is_disconnected(name: str) -> None:
                 client.sendall(bytes(1_000_000))
                 threading.Event().wait(0.02)
         assert httpx.get(url + "/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n\r\n" * 5000 + b"--b--\r\n",
+        b"--b\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n\r\n--b--\r\n",
+        b"--b\r\nX-A: " + b"b" * 1_000_000 + b"\r\n\r\n\r\n--b--\r\n",
+    ],
+    ids=["parts", "headers of a part", "one header of a part"],
+)
+def test_thousands_of_parts_or_of_their_headers_are_refused(body: bytes) -> None:
+    with serving(fake_choices()) as (url, service):
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        response = httpx.post(url + "/find_faces", content=body, headers=headers)
+        assert response.status_code == 400
+        assert response.json()["message"].startswith("400 Bad Request: The browser (or proxy) sent a request")
+        assert service.admission.bytes.in_use == 0
+        assert ask(url).status_code == 200
