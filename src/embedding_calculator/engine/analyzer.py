@@ -109,7 +109,7 @@ class Analyzer:
     def describe(
         self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], *, whole: bool = False
     ) -> Description:
-        """Ask each plugin about all faces, a bounded number at a time, if there are any; every crop is cut once and shared.
+        """Ask each plugin about all faces, a bounded number at a time; every crop is cut once and shared.
 
         ``whole`` says that ``faces`` are from ``take_whole``: their boxes do not frame the faces, so that a second
         look would look past them, and their points have had theirs.
