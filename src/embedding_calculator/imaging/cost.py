@@ -15,10 +15,10 @@ _WEBP_IN_LAYERS = 16  # Transparent, or animated.
 def working_bytes(image: ImageFile.ImageFile, *, stored_chroma: bool) -> int:
     """The most that a picture takes while it is decoded at full size, whatever is decoded later.
 
-    Measured as the growth of the process for pictures of 16 megapixels, a pixel of each kind: JPEG 3.0, turned
-    6.1, of CMYK 7.0, progressive 9.0 and 12.0 with three and four full planes, with stored chroma 18.7; PNG and TIFF 4.1 to 8.1, BMP 7.3, GIF 4.3, WebP
-    7.7, transparent 12.6, animated 16.2; HEIC 8.5, AVIF 11.9, PPM 3.7. A JPEG decoded at a reduced scale
-    takes far less, but nobody knows beforehand how finely it will be needed.
+    Measured as the growth of the process for pictures of 16 megapixels, bytes a pixel: JPEG 3.0, turned 6.1, of CMYK
+    7.0, progressive 9.0 and 12.0 with three and four full planes, with stored chroma 18.7; PNG and TIFF 4.1 to 8.1, BMP
+    7.3, GIF 4.3, PPM 3.7, WebP 7.7, transparent 12.6, animated 16.2; HEIC 8.5, AVIF 11.9. A JPEG decoded at a reduced
+    scale takes far less, but nobody knows beforehand how finely it will be needed.
     """
     a_pixel = _OTHERS.get(image.format or "", _USUAL)
     if image.format in {"JPEG", "MPO"}:
