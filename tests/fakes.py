@@ -58,6 +58,7 @@ class FakeAge:
 
 class FakePose:
     slug = "pose"
+    needs_detection = True
     crop: Crop | None = None
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
@@ -66,6 +67,7 @@ class FakePose:
 
 class FakeMask:
     slug = "mask"
+    needs_detection = True
     crop: Crop | None = None
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:

@@ -207,8 +207,9 @@ class Settings(BaseSettings):
     max_pixels_in_flight: int | None = Field(
         None,
         ge=1,
-        description="Declared pixels of the pictures that one process decodes at once; a picture beyond them waits, "
-        "one that has more alone runs alone. By default a fortieth of the memory in bytes, shared by the processes.",
+        description="Declared pixels, of 8 bytes of memory each, of the pictures that one process decodes at once; "
+        "kinds that take more or less memory to decode count accordingly. A picture beyond them waits, one that has "
+        "more alone runs alone. By default a third of the memory, shared by the processes.",
     )
     max_batch_bytes: int = Field(
         256 * 2**20, ge=1, description="Largest body of a batch, in bytes, and all that its zip may unpack to."

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError, ModelError
-from embedding_calculator.http.forms import Form, FormError, read_form
+from embedding_calculator.http.base64 import decode_base64
+from embedding_calculator.http.forms import Form, FormError, Upload, read_form
 from embedding_calculator.imaging.decode import Limits, open_picture
-from embedding_calculator.imaging.encoding import decode_base64
 from embedding_calculator.models.importers import (
     blockquant,
     convert,
@@ -57,7 +57,18 @@ def multipart(data: bytes) -> None:
     """
     kind, _, body = data.partition(b"\n")
     whole, pieces = (_form(kind.decode("latin-1"), body, size) for size in (len(body) or 1, 7))
-    assert whole is None or pieces is None or whole == pieces
+    assert whole is None or pieces is None or _contents(whole) == _contents(pieces)
+
+
+def _contents(form: Form) -> object:
+    return form.texts, {name: [(one.filename, _data(one)) for one in files] for name, files in form.files.items()}
+
+
+def _data(upload: Upload) -> bytes | None:
+    try:
+        return upload.data
+    except ImageUnreadableError:
+        return None
 
 
 def _form(content_type: str, body: bytes, size: int) -> Form | None:

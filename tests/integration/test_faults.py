@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 from skimage.data import astronaut
@@ -146,3 +147,25 @@ def test_without_file_descriptors_it_serves_those_it_has_and_recovers(photo: byt
         wait_for(recovered)
         with httpx.Client(base_url=url, timeout=60) as late:
             assert ask(late, photo) == before
+
+
+def test_readiness_shows_a_dead_worker_until_it_is_replaced() -> None:
+    with run_service(**SMALL, UWSGI_PROCESSES="2") as url:
+
+        def workers() -> Any:
+            try:
+                response = httpx.get(url + "/readyz", timeout=5)
+            except httpx.TransportError:  # It was the dead one's to answer.
+                return None
+            assert response.status_code == 200
+            return response.json()["workers"]
+
+        def killable() -> list[psutil.Process]:
+            here = psutil.Process().children(recursive=True)
+            return [process for process in here if "spawn_main" in " ".join(process.cmdline())]
+
+        both = {"alive": 2, "expected": 2}
+        wait_for(lambda: workers() == both)
+        killable()[0].kill()
+        wait_for(lambda: workers() == {"alive": 1, "expected": 2})
+        wait_for(lambda: workers() == both)

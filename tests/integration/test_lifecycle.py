@@ -141,7 +141,7 @@ def test_memory_is_bounded_by_the_pixels_in_flight() -> None:
         assert ask(url, large) == 200
         alone = high_water(process)
         assert set(pool.map(lambda _: ask(url, large), range(8))) == {200}
-        # More uploads are there at once, but not more pixels: the three others would take 220 MB each.
+        # More uploads are there at once, but not more pixels: the three others would take 112 MB each.
         assert high_water(process) - alone < 300 * 2**20
 
 

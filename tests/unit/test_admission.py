@@ -19,6 +19,7 @@ from embedding_calculator.engine.admission import Admission, Budget
 from embedding_calculator.engine.timing import Stopwatch
 from embedding_calculator.errors import AbandonedError, BusyError
 from embedding_calculator.http.server import MAX_HEADER_BYTES
+from embedding_calculator.http.service import Service
 from fakes import fake_choices
 from serving import Gate, serving, wait_for
 
@@ -340,4 +341,84 @@ def test_hundreds_of_rude_clients_leave_nothing_behind() -> None:
         assert set(seen) <= {0, 200, 503}
         assert seen[200]
         wait_for(lambda: service.admission.bytes.in_use == service.admission.waiting == service.admission.running == 0)
+        assert ask(url).status_code == 200
+
+
+# ---------------------------------------------------------------- answers sent before their requests have arrived
+
+REFUSALS: dict[str, tuple[dict[str, Any], bytes, bytes]] = {
+    "too large": ({"max_image_bytes": 1000}, b"Content-Length: 8000000", b"413"),
+    "no key": ({"api_keys": "secret"}, b"Content-Length: 8000000", b"401"),
+    "no room": ({"max_bytes_in_flight": 1000}, b"Transfer-Encoding: chunked", b"503"),
+}
+
+
+def refused_request(headers: bytes) -> bytes:
+    """The beginning of one that is answered early, and of a body that goes on."""
+    head = b"POST /find_faces HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    chunk = b"7a1200\r\n" if b"chunked" in headers else b""  # 8,000,000 in hexadecimal.
+    return head + headers + b"\r\n\r\n" + chunk
+
+
+@contextmanager
+def held_room(service: Service) -> Iterator[None]:
+    """All bytes in flight are somebody else's."""
+    service.admission.bytes.take(1000, lambda: None)
+    try:
+        yield
+    finally:
+        service.admission.bytes.give_back(1000)
+
+
+@pytest.mark.parametrize("closing", [b"", b"\r\nConnection: close"], ids=["kept alive", "to be closed"])
+@pytest.mark.parametrize("name", REFUSALS)
+def test_who_sends_everything_first_and_reads_then_sees_the_refusal(name: str, closing: bytes) -> None:
+    settings, headers, status = REFUSALS[name]
+    with serving(fake_choices(), **settings) as (url, service), held_room(service), open_socket(url) as client:
+        client.sendall(refused_request(headers + closing))
+        for _ in range(8):  # Were the connection closed, sending would soon break.
+            client.sendall(bytes(1_000_000))
+            threading.Event().wait(0.02)
+        client.sendall(b"\r\n0\r\n\r\n" if b"chunked" in headers else b"")
+        if not closing:
+            client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = everything_from(client)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert (b"connection: close" in answer.partition(b"\r\n\r\n")[0]) == bool(closing)
+    assert closing or answer.endswith(b'{"status":"OK"}\n')
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_who_goes_on_sending_after_a_refusal_is_disconnected(name: str) -> None:
+    settings, headers, status = REFUSALS[name]
+    with (
+        serving(fake_choices(), max_batch_bytes=1_000_000, **settings) as (url, service),
+        held_room(service),
+        open_socket(url) as client,
+    ):
+        client.sendall(refused_request(headers) + bytes(1000))
+        assert client.recv(1000).startswith(b"HTTP/1.1 " + status)
+        with pytest.raises(ConnectionError):
+            for _ in range(8):
+                client.sendall(bytes(1_000_000))
+                threading.Event().wait(0.02)
+        assert httpx.get(url + "/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n\r\n" * 5000 + b"--b--\r\n",
+        b"--b\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n\r\n--b--\r\n",
+        b"--b\r\nX-A: " + b"b" * 1_000_000 + b"\r\n\r\n\r\n--b--\r\n",
+    ],
+    ids=["parts", "headers of a part", "one header of a part"],
+)
+def test_thousands_of_parts_or_of_their_headers_are_refused(body: bytes) -> None:
+    with serving(fake_choices()) as (url, service):
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        response = httpx.post(url + "/find_faces", content=body, headers=headers)
+        assert response.status_code == 400
+        assert response.json()["message"].startswith("400 Bad Request: The browser (or proxy) sent a request")
+        assert service.admission.bytes.in_use == 0
         assert ask(url).status_code == 200

@@ -116,3 +116,28 @@ def test_where_nobody_is_no_plugin_is_called() -> None:
     description = broken.describe(WHITE, broken.detect(WHITE)[0][:0], broken.plugins)
     assert description.fields == []
     assert set(description.milliseconds) == {plugin.slug for plugin in broken.plugins}
+
+
+class Numbering:
+    """Tells each face by its box, and remembers how many it was asked about at a time."""
+
+    slug = "numbering"
+    crop: Crop | None = ARCFACE_112
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
+        self.asked.append(len(faces))
+        assert len(faces.crops[ARCFACE_112]) == len(faces)
+        return [{"number": int(box[0])} for box in faces.detections.boxes]
+
+
+def test_of_very_many_faces_plugins_see_a_bounded_number_at_a_time() -> None:
+    numbering = Numbering()
+    boxes = np.array([[number, 0, number + 10, 10] for number in range(100)], np.float32)
+    faces = Detections(boxes, np.ones(100, np.float32), np.full((100, 5, 2), np.nan, np.float32))
+    many = analyzer(FakeDetector(), numbering)
+    described = many.describe(WHITE, faces, many.plugins)
+    assert [fields["number"] for fields in described.fields] == list(range(100))
+    assert sorted(numbering.asked) == [4, 32, 32, 32]

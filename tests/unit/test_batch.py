@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -151,3 +152,26 @@ def test_every_photo_meets_a_deadline_of_its_own_and_nothing_stays_behind() -> N
         admission = app.state.service.admission
         assert admission.bytes.in_use == admission.pixels.in_use == admission.waiting == admission.running == 0
         assert client.post("/find_faces", files={"file": ("a", PICTURE)}).status_code == 200
+
+
+def bmp(value: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (100, 90), (value, value, value)).save(stream, "BMP")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "lines", "parts"])
+def test_what_a_batch_unpacks_counts_among_the_bytes_in_flight(kind: str) -> None:
+    dressed = dress(kind, {f"{number}.bmp": bmp(200 + number) for number in range(4)})
+    body = len(httpx.Request("POST", "http://x", **dressed).read())
+    unpacked = 0 if kind == "parts" else 2 * len(bmp(0))  # As many as there are threads.
+    app = create_app(fake_choices(), Settings(uwsgi_threads=2, max_bytes_in_flight=10_000_000))
+    budget = app.state.service.admission.bytes
+    with TestClient(app) as client:
+        for room, status in ((body + unpacked + 100, 200), (body + unpacked - 1000, 503)):
+            assert budget.try_take(10_000_000 - room)  # By somebody else.
+            response = post(client, dressed)
+            assert response.status_code == status
+            assert status == 200 or response.headers["x-reason"] == "bytes_in_flight"
+            assert budget.in_use == 10_000_000 - room
+            budget.give_back(10_000_000 - room)

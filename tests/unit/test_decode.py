@@ -17,7 +17,7 @@ import pytest
 import skimage.data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from embedding_calculator.arrays import Pixels
 from embedding_calculator.errors import ImageTooLargeError, ImageUnreadableError
@@ -230,6 +230,34 @@ def test_icon_gives_its_largest_picture(inner: str) -> None:
     assert difference(whole(data), np.asarray(square)) == 0
 
 
+TALL = Image.fromarray(np.tile(SOURCE, (8, 4, 1)))
+TALL_GREY = np.asarray(TALL.convert("L")).astype(float)
+FADING = np.linspace(0, 255, TALL_GREY.size).reshape(TALL_GREY.shape).round()
+
+
+def _faded() -> Image.Image:
+    picture = TALL.convert("L")
+    picture.putalpha(Image.fromarray(FADING.astype(np.uint8)))
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "expected"),
+    [
+        (TALL, "PNG", np.asarray(TALL)),
+        (TALL.convert("RGBA"), "WEBP", np.asarray(TALL)),
+        (_faded(), "PNG", three(255 + (TALL_GREY - 255) * FADING / 255)),
+        (_faded().convert("RGBA"), "WEBP", three(255 + (TALL_GREY - 255) * FADING / 255)),
+        (Image.fromarray((TALL_GREY * 257).astype(np.uint16)), "PNG", three(TALL_GREY)),
+        (Image.fromarray((TALL_GREY * FADING).astype(np.float32)), "TIFF", three(TALL_GREY * FADING / 257)),
+    ],
+    ids=["rgb", "opaque", "grey and alpha", "webp and alpha", "16 bits", "floats whose largest are below"],
+)
+def test_colours_of_pictures_of_many_bands(image: Image.Image, kind: str, expected: Any) -> None:
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    assert np.abs(whole(encode(image, kind, **options)) - expected).max() <= 1
+
+
 def test_run_length_coded_bitmap() -> None:
     rows = b"\4\1\2\2\0\0" + b"\6\3\0\0" + b"\0\1"  # From the bottom: four of colour 1, two of 2; six of 3.
     palette = bytes([0, 0, 0, 0, 255, 0, 0, 0, 0, 255, 0, 0, 0, 0, 255, 0])  # Blue, green, red.
@@ -267,6 +295,28 @@ def test_orientation(kind: str, orientation: int) -> None:
     assert difference(whole(data), np.asarray(UPRIGHT[orientation](PICTURE))) < 5
     if kind != "HEIC":
         assert difference(whole(data, apply_orientation=False), SOURCE) < 5
+
+
+def test_orientation_of_a_png_that_has_it_behind_its_pixels() -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    plain, tagged = encode(PICTURE, "PNG"), encode(PICTURE, "PNG", exif=tags)
+    chunk = tagged[tagged.index(b"eXIf") - 4 :]
+    chunk = chunk[: 12 + int.from_bytes(chunk[:4])]
+    assert tagged.replace(chunk, b"") == plain
+    end = len(plain) - 12
+    assert difference(whole(plain[:end] + chunk + plain[end:]), np.asarray(UPRIGHT[6](PICTURE))) == 0
+    damaged = chunk[:-1] + bytes([chunk[-1] ^ 1])
+    assert difference(whole(plain[:end] + damaged + plain[end:]), SOURCE) == 0
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIC"])
+def test_opening_decodes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = heic(PICTURE) if kind == "HEIC" else encode(PICTURE, kind)
+    loaded: list[str] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: loaded.append(image.format))
+    open_picture(data, limits=LIMITS)
+    assert loaded == []
 
 
 def test_orientation_in_big_endian_exif() -> None:
@@ -545,3 +595,22 @@ def test_reduced_decode_of_a_large_photo(shared: Path, name: str, width: int, he
     fine = picture.raster(1.0)
     assert fine.pixels.shape == (height, width, 3)
     assert difference(coarse.pixels, np.asarray(Image.fromarray(fine.pixels).reduce(8))) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "bytes_a_pixel"),
+    [
+        ("JPEG", {}, 7),
+        ("JPEG", {"progressive": True}, 10),
+        ("PNG", {}, 8),
+        ("PPM", {}, 8),
+        ("AVIF", {}, 12),
+        ("WEBP", {}, 8),
+        ("WEBP", {"save_all": True, "append_images": [PICTURE.rotate(180)]}, 16),
+    ],
+)
+def test_what_decoding_takes_is_told_before(kind: str, options: dict[str, Any], bytes_a_pixel: int) -> None:
+    data = encode(PICTURE, kind, **options)
+    assert open_picture(data, limits=LIMITS).working_bytes == bytes_a_pixel * WIDTH * HEIGHT
+    costliest = open_picture(data, limits=LIMITS, stored_chroma=True).working_bytes
+    assert costliest == (19 if kind == "JPEG" else bytes_a_pixel) * WIDTH * HEIGHT

@@ -2,7 +2,7 @@
 
 A request meets these, in this order: is there a seat (a thread, or a place in the bounded queue before the threads)?
 Is there room for its bytes, as they arrive? When its turn comes, is there room for the pixels that its picture
-declares?
+declares, each counted by what it takes of memory?
 Nothing but pixels is waited for without a place in the queue, and every wait ends at the request's deadline.
 """
 
@@ -26,8 +26,14 @@ from embedding_calculator.settings import Settings, granted_memory
 T = TypeVar("T")
 
 _BYTES_SHARE = 16  # An upload lies in memory up to three times: as received, as its part, as base64.
-_PIXELS_SHARE = 40  # A third of the memory at 14 bytes a pixel, measured: what Pillow holds, RGB beside it, copies.
+_PIXEL_BYTES = 8  # What a pixel of most kinds of pictures takes, see ``imaging.cost``; dearer ones count for more.
+_PIXELS_SHARE = 3 * _PIXEL_BYTES  # A third of the memory.
 _GLANCE = 0.25  # Seconds after which who waits for pixels looks whether its client is still there.
+
+
+def pixels_of(working_bytes: int) -> int:
+    """What a picture counts for among the pixels in flight."""
+    return -(-working_bytes // _PIXEL_BYTES)
 
 
 class Budget:

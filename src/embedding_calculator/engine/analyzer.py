@@ -18,6 +18,10 @@ from embedding_calculator.plugins.base import Calculator, Detections, Detector, 
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.results import Box
 
+_FACES_AT_ONCE = 32
+"""Engines keep memory for the largest batch they have met: with everything asked, 300 faces at once took 430 MB and
+kept 420; 32 at a time take 100, and no more time."""
+
 _SUSPICION = 0.5
 """Of a picture that is said to be a face, the detector need not be as sure as otherwise."""
 
@@ -26,17 +30,20 @@ _SUSPICION = 0.5
 class Description:
     """What the plugins said.
 
-    ``fields`` has one mapping a face. ``times`` says, by slug, when the plugin began and ended with all of them, in
-    seconds of ``time.perf_counter``.
+    ``fields`` has one mapping a face. ``times`` says when a plugin, by its slug, began and ended with some of them, in
+    seconds of ``time.perf_counter``; each plugin is in it at least once.
     """
 
     fields: Sequence[Fields]
-    times: Mapping[str, tuple[float, float]]
+    times: Sequence[tuple[str, float, float]]
 
     @property
     def milliseconds(self) -> dict[str, float]:
         """By slug, what one face cost on average."""
-        return {slug: (end - start) * 1000 / max(len(self.fields), 1) for slug, (start, end) in self.times.items()}
+        sums: dict[str, float] = {}
+        for slug, start, end in self.times:
+            sums[slug] = sums.get(slug, 0.0) + (end - start) * 1000 / max(len(self.fields), 1)
+        return sums
 
 
 class Analyzer:
@@ -102,7 +109,7 @@ class Analyzer:
     def describe(
         self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], *, whole: bool = False
     ) -> Description:
-        """Ask each plugin once about all faces, if there are any; every crop is cut once and shared.
+        """Ask each plugin about all faces, a bounded number at a time; every crop is cut once and shared.
 
         ``whole`` says that ``faces`` are from ``take_whole``: their boxes do not frame the faces, so that a second
         look would look past them, and their points have had theirs.
@@ -113,16 +120,20 @@ class Analyzer:
         """
         if not len(faces):
             now = time.perf_counter()
-            return Description([], {plugin.slug: (now, now) for plugin in plugins})
-        batch = FaceBatch(picture.width, picture.height, faces, self._crops(picture, faces, plugins, whole))
+            return Description([], [(plugin.slug, now, now) for plugin in plugins])
         fields: list[dict[str, Any]] = [{} for _ in range(len(faces))]
-        times = {}
-        for plugin in plugins:
-            start = time.perf_counter()
-            with _failures_named(plugin):
-                for face, answer in zip(fields, plugin.run(batch), strict=True):
-                    face.update(answer)
-            times[plugin.slug] = start, time.perf_counter()
+        times = []
+        # The smallest first: they need the finest pixels, which serve all others too.
+        for first in reversed(range(0, len(faces), _FACES_AT_ONCE)):
+            some = slice(first, first + _FACES_AT_ONCE)
+            crops = self._crops(picture, faces[some], plugins, whole)
+            batch = FaceBatch(picture.width, picture.height, faces[some], crops)
+            for plugin in plugins:
+                start = time.perf_counter()
+                with _failures_named(plugin):
+                    for face, answer in zip(fields[some], plugin.run(batch), strict=True):
+                        face.update(answer)
+                times.append((plugin.slug, start, time.perf_counter()))
         return Description(fields, times)
 
     def _crops(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from embedding_calculator.imaging.decode import Limits, open_picture
-from embedding_calculator.imaging.picture import Picture
+from embedding_calculator.imaging.picture import EncodedPicture
 from embedding_calculator.settings import Settings
 
 
-def take_in(data: bytes, settings: Settings, *, stored_chroma: bool = False) -> Picture:
+def take_in(data: bytes, settings: Settings, *, stored_chroma: bool = False) -> EncodedPicture:
     """An encoded picture, within the settings' limits and turned as they say; nothing is decoded yet.
 
     Raises:

@@ -25,12 +25,12 @@ from embedding_calculator.errors import (
     ParameterError,
 )
 from embedding_calculator.http import openapi
+from embedding_calculator.http.base64 import decode_base64
 from embedding_calculator.http.body import chunks, declared_bytes
 from embedding_calculator.http.errors import client_error
 from embedding_calculator.http.forms import Form, read_form
 from embedding_calculator.http.parameters import Parameters
 from embedding_calculator.http.service import Service, service_of
-from embedding_calculator.imaging.encoding import decode_base64
 from embedding_calculator.serialize import to_json
 from embedding_calculator.settings import Settings
 
@@ -48,10 +48,14 @@ _DIRECTORY_ENTRY_BYTES = 1024  # A generous name and its attributes.
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One photo of a batch; ``data`` unpacks or decodes it when its turn comes, or raises what is wrong with it."""
+    """One photo of a batch; ``data`` unpacks or decodes it when its turn comes, or raises what is wrong with it.
+
+    ``fresh_bytes`` is what that takes of memory, beside the batch itself.
+    """
 
     name: str
     data: Callable[[], bytes]
+    fresh_bytes: int = 0
 
 
 @router.post("/batch/find_faces", **openapi.BATCH_FIND_FACES)
@@ -65,20 +69,29 @@ async def find_faces(request: Request) -> Response:
         body = chunks(request, batch, settings.max_batch_bytes)
         if kind == "application/zip" or kind in _LINES:
             form = Form()
-            content = b"".join([chunk async for chunk in body])
+            received = [chunk async for chunk in body]
             unpack = zipped if kind == "application/zip" else lines
-            listing = partial(unpack, content, settings)
+            listing = partial(_listed, unpack, received, settings)
         else:
             most_parts = settings.max_batch_photos + _OTHER_PARTS
             form = await read_form(request.headers.get("content-type"), body, most_parts=most_parts)
             listing = partial(attached, form, settings)
         service.admission.seat(batch)
         items = await service.admission.compute(service.admission.part(), listing)
+        # Room for as many of the largest as are unpacked at once. Taken before the first is answered: photos that
+        # waited for it one by one could wait for each other.
+        batch.grow(sum(sorted(item.fresh_bytes for item in items)[-service.admission.threads :]))
     except BaseException:
         batch.release()
         raise
     parameters = Parameters(request.query_params.multi_items(), form.texts)
     return _Lines(_results(service, items, parameters), batch)
+
+
+def _listed(unpack: Callable[[bytes, Settings], list[Item]], received: list[bytes], settings: Settings) -> list[Item]:
+    content = b"".join(received)
+    received.clear()
+    return unpack(content, settings)
 
 
 def attached(form: Form, settings: Settings) -> list[Item]:
@@ -121,7 +134,7 @@ def _line(number: int, line: bytes) -> Item:
     text = content.get("file") if isinstance(content, dict) else None
     if not isinstance(text, str):
         return _unusable(name, ParameterError("No file is attached"))
-    return Item(name, lambda: decode_base64(text))
+    return Item(name, lambda: decode_base64(text), len(text) * 3 // 4)
 
 
 def zipped(content: bytes, settings: Settings) -> list[Item]:
@@ -141,7 +154,10 @@ def zipped(content: bytes, settings: Settings) -> list[Item]:
         raise ParameterError("No file is attached")
     if sum(info.file_size for info in files) > settings.max_batch_bytes:
         raise ImageTooLargeError(f"the zip unpacks to more than {settings.max_batch_bytes} bytes")
-    return [Item(info.filename, partial(_unpacked, archive, info, settings)) for info in files]
+    most = settings.max_image_bytes  # What is larger is refused and not unpacked.
+    return [
+        Item(info.filename, partial(_unpacked, archive, info, settings), min(info.file_size, most)) for info in files
+    ]
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, settings: Settings) -> bytes:

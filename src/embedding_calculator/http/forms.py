@@ -24,18 +24,31 @@ if TYPE_CHECKING:
 MAX_PARTS = 1000
 MAX_HEADER_BYTES = 16 * 1024
 TEXT_LIMIT = 64 * 1024
+_PIECE_BYTES = 8 << 20  # Of a file's content; copied at once, so that it must not take long.
 
 
 class FormError(InputError):
     """The body is not the multipart message that its header announces."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Upload:
-    """A part that came with a file name."""
+    """A part that came with a file name; ``pieces`` are its content as it travelled, in ``encoding``."""
 
     filename: str
-    data: bytes
+    pieces: list[bytes]
+    encoding: bytes = b""
+
+    @property
+    def data(self) -> bytes:
+        """Its content. Put together and decoded when it is first asked for, because that takes too long for a loop.
+
+        Raises:
+            ImageUnreadableError: it says that it is base64 and is not.
+        """
+        if self.encoding or len(self.pieces) != 1:
+            self.pieces, self.encoding = [_decoded(b"".join(self.pieces), self.encoding)], b""
+        return self.pieces[0]
 
 
 @dataclass(slots=True)
@@ -51,7 +64,7 @@ async def read_form(content_type: str | None, chunks: AsyncIterator[bytes], *, m
 
     Raises:
         FormError: the body breaks off, breaks the grammar, or has more parts or headers than any honest client sends.
-        ImageUnreadableError: a part that says it is base64 is not.
+        ImageUnreadableError: a text that says it is base64 is not.
     """
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
@@ -87,6 +100,7 @@ class _Reader:
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
         self._data = bytearray()
+        self._pieces: list[bytes] = []
         self.callbacks: MultipartCallbacks = {
             "on_part_begin": self._on_part_begin,
             "on_header_field": self._on_header_field,
@@ -101,7 +115,7 @@ class _Reader:
         self._parts += 1
         if self._parts > self._most_parts:
             raise FormError(f"more than {self._most_parts} parts")
-        self._headers, self._header_bytes, self._data = {}, 0, bytearray()
+        self._headers, self._header_bytes, self._data, self._pieces = {}, 0, bytearray(), []
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._count_header(end - start)
@@ -123,28 +137,33 @@ class _Reader:
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._data += memoryview(data)[start:end]
+        if len(self._data) >= _PIECE_BYTES:
+            self._end_piece()
+
+    def _end_piece(self) -> None:
+        self._pieces.append(bytes(self._data))
+        self._data = bytearray()
 
     def _on_part_end(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         name = options.get(b"name", b"").decode("utf-8", "replace")
         encoding = self._headers.get(b"content-transfer-encoding", b"").strip().lower()
+        self._end_piece()
         if b"filename" in options:
             filename = options[b"filename"].decode("utf-8", "replace")
-            self.form.files.setdefault(name, []).append(Upload(filename, _decoded(self._data, encoding)))
+            self.form.files.setdefault(name, []).append(Upload(filename, self._pieces, encoding))
         else:
-            text = _decoded(self._data[:TEXT_LIMIT], encoding).decode("utf-8", "replace")
+            text = _decoded(self._pieces[0][:TEXT_LIMIT], encoding).decode("utf-8", "replace")
             self.form.texts.setdefault(name, text)
 
     def _on_end(self) -> None:
         self.complete = True
 
 
-def _decoded(data: bytearray, encoding: bytes) -> bytes:
+def _decoded(data: bytes, encoding: bytes) -> bytes:
     if encoding == b"base64":
         try:
             return binascii.a2b_base64(data)
         except binascii.Error as error:
             raise ImageUnreadableError(f"a part says it is base64 and is not: {error}") from error
-    if encoding == b"quoted-printable":
-        return quopri.decodestring(bytes(data))
-    return bytes(data)
+    return quopri.decodestring(data) if encoding == b"quoted-printable" else data

@@ -25,6 +25,8 @@ class Metrics:
 
     def __init__(self, admission: Admission, choices: Choices) -> None:
         self._admission = admission
+        directory = os.environ.get(DIRECTORY)
+        self._directory = Path(directory) if directory else None
         self._registry = registry = CollectorRegistry()
 
         def gauge(name: str, what: str, labels: tuple[str, ...] = (), mode: str = "livesum") -> Gauge:
@@ -55,13 +57,13 @@ class Metrics:
         self._queue = gauge("queue_depth", "Photos waiting for a thread.")
         self._running = gauge("running", "Photos being computed.")
         self._bytes = gauge("bytes_in_flight", "Bytes of uploads in memory.")
-        self._declared = gauge("pixels_in_flight", "Declared pixels of the pictures being decoded.")
+        self._declared = gauge("pixels_in_flight", "Declared pixels, of 8 bytes each, of the pictures being decoded.")
         self._memory = gauge("resident_memory_bytes", "Memory of the worker processes.")
         gauge("workers", "Worker processes alive.").set(1)
         gauge("threads", "Photos that can be computed at once.").set(admission.threads)
         gauge("queue_limit", "Photos that may wait.").set(admission.queue_limit)
         gauge("bytes_limit", "Most bytes of uploads.").set(admission.bytes.capacity)
-        gauge("pixels_limit", "Most declared pixels.").set(admission.pixels.capacity)
+        gauge("pixels_limit", "Most pixels in flight.").set(admission.pixels.capacity)
         plugins = gauge("plugin", "What is configured.", ("slug", "plugin"), "livemax")
         for slug, plugin in choices.named().versions.items():
             plugins.labels(slug, plugin).set(1)
@@ -77,7 +79,8 @@ class Metrics:
         else:
             self._requests.labels(path, status).inc()
             self._request_seconds.labels(path).observe(seconds)
-        self._update()
+        if self._directory:  # Another process may be asked; alone, it is enough to look when asked.
+            self._update()
 
     def computed(self, stopwatch: Stopwatch) -> None:
         """A photo is done with, well or not."""
@@ -93,13 +96,19 @@ class Metrics:
     def text(self) -> bytes:
         """Everything, in Prometheus' text format 0.0.4."""
         self._update()
-        directory = os.environ.get(DIRECTORY)
-        if not directory:
+        if not self._directory:
             return generate_latest(self._registry)
-        _forget_the_dead(Path(directory))
+        _forget_the_dead(self._directory)
         together = CollectorRegistry()
-        MultiProcessCollector(together, directory)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(together, str(self._directory))  # type: ignore[no-untyped-call]
         return generate_latest(together)
+
+    def workers(self) -> int | None:
+        """How many worker processes are alive and have opened their models; None where there is just this one."""
+        if not self._directory:
+            return None
+        _forget_the_dead(self._directory)
+        return len(list(self._directory.glob("gauge_livesum_*.db")))
 
     def _update(self) -> None:
         self._queue.set(self._admission.waiting)

@@ -135,7 +135,7 @@ def _post(summary: str, model: type[BaseModel], body: Any, *parameters: Any) -> 
 
 HEALTHCHECK = _get("Is the service up?", schemas.Health)
 LIVEZ = _get("Is the process alive?", schemas.Health)
-READYZ = _get("Are all models open, and is it not about to stop?", schemas.Health)
+READYZ = _get("Are all models open, and is it not about to stop?", schemas.Readiness)
 READYZ["responses"][503] = _BUSY
 METRICS: dict[str, Any] = {
     "summary": "Counts and times for Prometheus",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -15,12 +14,12 @@ from embedding_calculator.engine.admission import Ticket
 from embedding_calculator.engine.timing import Stopwatch
 from embedding_calculator.errors import AbandonedError, BusyError, InputError, ParameterError
 from embedding_calculator.http import openapi
+from embedding_calculator.http.base64 import read_embedded
 from embedding_calculator.http.body import chunks, declared_bytes
 from embedding_calculator.http.forms import Form, read_form
 from embedding_calculator.http.parameters import Parameters
 from embedding_calculator.http.responses import JSONResponse, encoder, server_timing
 from embedding_calculator.http.service import Service, service_of
-from embedding_calculator.imaging.encoding import decode_base64
 
 router = APIRouter()
 
@@ -39,10 +38,17 @@ async def healthy() -> Response:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", **openapi.READYZ)
 async def ready(request: Request) -> Response:
-    """Alive, and not about to stop."""
-    if service_of(request).admission.draining:
+    """Alive, and not about to stop; of several worker processes it also tells how many are there to answer.
+
+    A worker that has lost its siblings can serve, so that it stays 200: sending its clients away would help nobody.
+    """
+    service = service_of(request)
+    if service.admission.draining:
         raise BusyError("shutting_down", "the service is shutting down")
-    return JSONResponse({"status": "OK"})
+    alive = service.metrics.workers()
+    if alive is None:
+        return JSONResponse({"status": "OK"})
+    return JSONResponse({"status": "OK", "workers": {"alive": alive, "expected": service.settings.uwsgi_processes}})
 
 
 @router.head("/status", include_in_schema=False)
@@ -79,9 +85,8 @@ async def find_faces_base64(request: Request) -> Response:
             received = [
                 chunk async for chunk in chunks(request, ticket, service.settings.max_image_bytes, overhead=4 / 3)
             ]
-        body = b"".join(received)
         parameters = Parameters(request.query_params.multi_items(), {})
-        return await _compute(request, ticket, service.find_faces, lambda: _embedded(request, body), parameters)
+        return await _compute(request, ticket, service.find_faces, lambda: _embedded(request, received), parameters)
 
 
 @router.get("/apidocs/index.html", include_in_schema=False)
@@ -137,15 +142,10 @@ def _picture(form: Form) -> bytes:
     return uploads[0].data
 
 
-def _embedded(request: Request, body: bytes) -> bytes:
+def _embedded(request: Request, received: list[bytes]) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise InputError(f"the body is {kind or 'of no declared type'}, not JSON")
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"the body is not JSON: {error}") from error
-    text = content.get("file") if isinstance(content, dict) else None
-    if not isinstance(text, str):
-        raise ParameterError("No file is attached")
-    return decode_base64(text)
+    body = b"".join(received)
+    received.clear()
+    return read_embedded(body)

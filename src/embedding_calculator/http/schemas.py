@@ -13,6 +13,19 @@ class Health(BaseModel):
     status: Literal["OK"]
 
 
+class Workers(BaseModel):
+    """Worker processes: how many are alive with their models open, and how many there should be."""
+
+    alive: int = Field(examples=[2])
+    expected: int = Field(examples=[2])
+
+
+class Readiness(Health):
+    """The service can be sent requests."""
+
+    workers: Workers | None = Field(None, description="Where there are several (`UWSGI_PROCESSES`).")
+
+
 class Engine(BaseModel):
     """How a network runs."""
 

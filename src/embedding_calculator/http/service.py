@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from starlette.requests import Request
 
-from embedding_calculator.engine.admission import Admission, Ticket
+from embedding_calculator.engine.admission import Admission, Ticket, pixels_of
 from embedding_calculator.engine.analyzer import Analyzer, box_of
 from embedding_calculator.engine.choices import Choices
 from embedding_calculator.engine.intake import take_in
@@ -18,12 +18,9 @@ from embedding_calculator.errors import NoFaceFoundError
 from embedding_calculator.http.metrics import Metrics
 from embedding_calculator.http.parameters import Parameters
 from embedding_calculator.http.tracing import Tracing
-from embedding_calculator.plugins.base import FacePlugin, Fields
+from embedding_calculator.plugins.base import FacePlugin, Fields, needs_detection
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.settings import Settings
-
-# They need what only a detector says of a face, so they are left out where detection is switched off.
-_NEED_DETECTION = frozenset({"pose", "mask"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Service:
         analyzer = self.choices.named(parameters.models)
         plugins = analyzer.chosen(parameters.face_plugins)
         if not parameters.detect_faces:
-            plugins = tuple(plugin for plugin in plugins if plugin.slug not in _NEED_DETECTION)
+            plugins = tuple(plugin for plugin in plugins if not needs_detection(plugin.run))
         versions = {configured.slug: configured.version for configured in (analyzer.detector, *plugins)}
         result = self._faces(data, parameters, ticket, analyzer, plugins, detect=parameters.detect_faces)
         return {"plugins_versions": versions, "result": result}
@@ -79,8 +76,9 @@ class Service:
         stopwatch = ticket.stopwatch
         stopwatch.plugins = {configured.slug: configured.version for configured in (analyzer.detector, *plugins)}
         with stopwatch.stage("open"):
-            picture = MeasuredPicture(take_in(data, self.settings, stored_chroma=analyzer.stored_chroma), stopwatch)
-        ticket.take_pixels(picture.width * picture.height)
+            encoded = take_in(data, self.settings, stored_chroma=analyzer.stored_chroma)
+        ticket.take_pixels(pixels_of(encoded.working_bytes))
+        picture = MeasuredPicture(encoded, stopwatch)
         threshold = parameters.threshold()
         with stopwatch.stage("detector"):
             faces, milliseconds = analyzer.detect(picture, threshold) if detect else (analyzer.take_whole(picture), 0.0)
@@ -91,7 +89,7 @@ class Service:
         ticket.check()
         with stopwatch.stage("crop"):
             description = analyzer.describe(picture, faces, plugins, whole=not detect)
-            for slug, (start, end) in description.times.items():
+            for slug, start, end in description.times:
                 stopwatch.add(slug, start, end)
         stopwatch.faces += len(faces)
         times = {slug: int(value) for slug, value in {"detector": milliseconds, **description.milliseconds}.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from threading import Lock
 from typing import Any
 
 import cv2
+import numpy as np
 import pillow_heif
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -25,7 +27,8 @@ from embedding_calculator.arrays import Pixels
 from embedding_calculator.errors import BusyError, ImageTooLargeError, ImageUnreadableError, InputError
 from embedding_calculator.imaging.chroma import decode_full_chroma, has_quarter_chroma
 from embedding_calculator.imaging.colours import to_rgb
-from embedding_calculator.imaging.picture import Picture, Raster
+from embedding_calculator.imaging.cost import working_bytes
+from embedding_calculator.imaging.picture import EncodedPicture, Raster
 from embedding_calculator.imaging.ppm import PPM_KINDS, decode_ppm, refuse_costly_ppm
 
 # Pillow knows many more, among them EPS, which would start Ghostscript on a stranger's program.
@@ -52,6 +55,8 @@ _FIRST_BLOCKS = 32  # Side in pixels of what libjpeg may make of no data at all,
 _MOST_SEGMENTS = 4096  # Before the pixels. Cameras write about ten; a colour profile in pieces adds up to 255.
 _MOST_SCANS = 200  # Progressive files have about ten; every scan visits all pixels, however few bytes it has.
 _MOST_JUNK = 1 << 16  # Bytes between segments, which Pillow skips one by one.
+_EXIF_REACH = 1 << 20  # Bytes before a PNG's end.
+_PIECE = 1 << 20  # Bytes searched at a time.
 _ROOM = 20  # Bytes a pixel: more than any decoder here needs.
 _LEAST_ROOM = 128_000_000  # Bytes without which nobody should blame a picture.
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")
@@ -70,7 +75,7 @@ class Limits:
 
 def open_picture(
     data: bytes, *, limits: Limits, apply_orientation: bool = True, stored_chroma: bool = False
-) -> Picture:
+) -> EncodedPicture:
     """Read the header of an encoded picture; its pixels are decoded when somebody asks for them.
 
     Accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP, TIFF, ICO and PPM, told by their content. Of several pictures
@@ -99,13 +104,14 @@ def open_picture(
             raise ImageTooLargeError(
                 f"the picture is {width} x {height}, {width * height:,} pixels; {limits.max_pixels:,} is the limit"
             )
-        orientation = _orientation(image)
+        orientation = _orientation(image, data)
         if image.format == "TIFF":  # Pillow turns these itself, always.
             orientation = 1 if apply_orientation else _UNTURNED.get(orientation, orientation)
         elif not apply_orientation:
             orientation = 1
         decode = _decoder(image, data, stored_chroma)
-    return _EncodedPicture(decode, width, height, orientation)
+        cost = working_bytes(image, stored_chroma=stored_chroma)
+    return _EncodedPicture(decode, width, height, orientation, cost)
 
 
 def _decoder(image: ImageFile.ImageFile, data: bytes, stored_chroma: bool) -> Callable[[float], Pixels]:
@@ -114,21 +120,35 @@ def _decoder(image: ImageFile.ImageFile, data: bytes, stored_chroma: bool) -> Ca
     if image.format == "PPM" and data[:2] in PPM_KINDS:
         size, start = image.size, image.tile[0].offset
         return lambda _scale: decode_ppm(data, start, size)
+    if image.format == "WEBP" and not getattr(image, "is_animated", False):
+        return _WebP(data, image.has_transparency_data, _Whole(image))
     return _Whole(image)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, data: bytes) -> int:
     """EXIF's number, 1 to 8; damaged EXIF is no reason to refuse a picture."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        if image.format == "PNG" and "exif" not in image.info and (late := _late_exif(data)):
+            image.info["exif"] = late
+        # Not the method of Pillow's PNG, which decodes all pixels to see whether there is EXIF behind them.
+        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 -- readers of EXIF raise anything
         return 1
+
+
+def _late_exif(data: bytes) -> bytes | None:
+    """The EXIF of a PNG file that has it behind its pixels."""
+    name = data.rfind(b"eXIf", max(0, len(data) - _EXIF_REACH))
+    end = name + 4 + int.from_bytes(data[name - 4 : name])
+    whole = name >= 0 and zlib.crc32(data[name:end]) == int.from_bytes(data[end : end + 4])
+    return data[name + 4 : end] if whole else None
 
 
 def _refuse_costly_jpeg(data: bytes) -> None:
     """Refuse what would keep the reader of headers or the decoder busy out of all proportion to its bytes."""
     _start_of_pixels(data)
-    if len(_SCAN.findall(data)) > _MOST_SCANS:
+    # In pieces, because the interpreter is held meanwhile.
+    if sum(len(_SCAN.findall(data, at, at + _PIECE + 4)) for at in range(0, len(data), _PIECE)) > _MOST_SCANS:
         raise ImageUnreadableError(f"the JPEG has more than {_MOST_SCANS} scans")
 
 
@@ -181,6 +201,24 @@ class _JPEG:
         return pixels
 
 
+class _WebP:
+    """Decodes a still picture by OpenCV: Pillow holds the interpreter meanwhile, and nobody else gets on."""
+
+    def __init__(self, data: bytes, transparent: bool, otherwise: Callable[[float], Pixels]) -> None:
+        self._data = data
+        self._transparent = transparent
+        self._otherwise = otherwise
+
+    def __call__(self, scale: float) -> Pixels:
+        flags = cv2.IMREAD_UNCHANGED if self._transparent else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
+        if pixels is None:
+            return self._otherwise(scale)
+        if self._transparent:
+            return to_rgb(Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)))
+        return pixels.astype(np.uint8, copy=False)
+
+
 class _Whole:
     """Decodes once, entirely, and lets go of the file and of Pillow's own pixels."""
 
@@ -206,8 +244,9 @@ class _Whole:
 class _EncodedPicture:
     """Keeps the encoded bytes for as long as it lives, and the finest pixels decoded so far."""
 
-    def __init__(self, decode: Callable[[float], Pixels], width: int, height: int, orientation: int) -> None:
+    def __init__(self, decode: Callable[[float], Pixels], width: int, height: int, orientation: int, cost: int) -> None:
         self.width, self.height = (height, width) if orientation in _SIDEWAYS else (width, height)
+        self.working_bytes = cost
         self._decode = decode
         self._turn = _TURNS.get(orientation)
         self._raster: Raster | None = None

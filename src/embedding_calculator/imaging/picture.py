@@ -64,6 +64,13 @@ def at_scale(picture: Picture, scale: float, minify: float = 1.0) -> Pixels:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
+class EncodedPicture(Picture, Protocol):
+    """A picture that is still to be decoded; ``working_bytes`` is the most memory that decoding it takes."""
+
+    @property
+    def working_bytes(self) -> int: ...
+
+
 class ArrayPicture:
     """A picture that is pixels already: ``(H, W, 3)`` uint8 RGB, used as they are and not copied."""
 

@@ -1,8 +1,8 @@
 """The contract between the engine and whoever has something to say about a face.
 
-A plugin is called once with **all** faces of a picture and returns as many answers, in the same order; where there are
-no faces it is not called. It says as data which crop it needs; the engine cuts every crop once and shares it. One face
-is a batch of one.
+A plugin is called with **all** faces of a picture, or a bounded number of them at a time where there are very many, and
+returns as many answers, in the same order; where there are no faces it is not called. It says as data which crop it
+needs; the engine cuts every crop once and shares it. One face is a batch of one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class FaceBatch:
-    """All faces of one picture, one at least, as a plugin sees them.
+    """The faces of one picture, or some of very many, one at least, as a plugin sees them.
 
     ``width`` and ``height`` are the whole picture's. ``crops`` holds what the configured plugins declared:
     ``faces.crops[self.crop]`` is ``(N, H, W, 3)`` uint8 RGB.
@@ -131,6 +131,14 @@ class FacePlugin(Protocol):
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """One mapping of fields a face, in order."""
         ...
+
+
+def needs_detection(plugin: FacePlugin) -> bool:
+    """Whether it needs what only a detector says of a face, so that it is left out where detection is switched off.
+
+    A plugin that does has an attribute ``needs_detection`` that is true.
+    """
+    return bool(getattr(plugin, "needs_detection", False))
 
 
 @runtime_checkable

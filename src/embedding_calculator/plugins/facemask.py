@@ -21,6 +21,7 @@ class MaskDetector:
     """
 
     slug: ClassVar[str] = "mask"
+    needs_detection: ClassVar[bool] = True
 
     def __init__(self, model: Model, crop: Crop, interpolation: int) -> None:
         self.crop: Crop | None = crop

@@ -38,6 +38,7 @@ class PoseEstimator:
 
     slug: ClassVar[str] = "pose"
     crop: Crop | None = None
+    needs_detection: ClassVar[bool] = True
 
     def __call__(self, faces: FaceBatch) -> Sequence[Fields]:
         """``{"pose": Pose}`` a face, or an empty mapping where the points allow none."""
