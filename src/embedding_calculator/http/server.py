@@ -19,9 +19,10 @@ from embedding_calculator.settings import Settings
 
 MAX_HEADER_BYTES = 64 * 1024
 """Of one request, its address included. Uvicorn itself bounds them only with its slower parser."""
-_HEADER_FRAME_BYTES = 3  # A colon and the end of the line, at least.
 PROGRESS_BYTES = 64 * 1024
 """What must arrive while the client is waited for, each time its patience is up; less only if that completes it."""
+
+_HEADER_FRAME_BYTES = 3  # A colon and the end of the line, at least.
 
 _TURN = 0.001
 """Seconds after which a busy thread lets others have the interpreter; Python's own 0.005 is what each step of an answer
