@@ -43,7 +43,10 @@ MOST_GROWTH = 0.03
 HOSTILE_SHARE = 0.05
 OVERLOAD = 4
 TIMEOUT = 15.0  # REQUEST_TIMEOUT of the service. Its default is made for patient clients and would hide a queue.
-TRANSFER = 2.0  # Seconds: it counts from the end of the upload, the client from the beginning.
+TRANSFER = 10.0
+"""Seconds more for the client, which counts from the beginning of the upload, on the processors that the service presses.
+A service that lets requests wait without bound is beyond this soon."""
+KEEP_ALIVE = 2.0  # Seconds. The service closes idle connections after 5, and who asks at that very moment is lost.
 STEADY, REST = 8.0, 2.5  # Seconds of every turn; a service at rest gives back what is free within one.
 WARM_UP = 0.25  # Of the whole time.
 PLUGINS = ("", "calculator", "calculator,landmarks,age,gender,pose")
@@ -297,7 +300,7 @@ def _minutes(readings: list[Reading]) -> tuple[list[float], list[float]]:
 
 
 async def _soak(url: str, files: list[File], process: psutil.Process, minutes: float) -> Record:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=KEEP_ALIVE)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
         soak = Soak(client, files, process)
         await soak.run(minutes * 60)
