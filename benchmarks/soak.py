@@ -44,7 +44,7 @@ HOSTILE_SHARE = 0.05
 OVERLOAD = 4
 TIMEOUT = 15.0  # REQUEST_TIMEOUT of the service. Its default is made for patient clients and would hide a queue.
 TRANSFER = 10.0
-"""Seconds more for the client, which counts from the beginning of the upload, on the processors that the service presses.
+"""Seconds more for the client: it counts from the beginning of the upload, on processors that the service presses.
 A service that lets requests wait without bound is beyond this soon."""
 KEEP_ALIVE = 2.0  # Seconds. The service closes idle connections after 5, and who asks at that very moment is lost.
 STEADY, REST = 8.0, 2.5  # Seconds of every turn; a service at rest gives back what is free within one.
