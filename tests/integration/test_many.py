@@ -11,6 +11,7 @@ import pytest
 import skimage.data
 
 from embedding_calculator import Face, FaceAnalyzer, Found, ImageUnreadableError, InputError
+from embedding_calculator.client import ServiceClient
 from embedding_calculator.settings import granted_cpus
 
 pytestmark = pytest.mark.integration
@@ -103,3 +104,19 @@ def test_errors_hold_no_pictures(analyzer: FaceAnalyzer, samples: list[Path]) ->
             assert "data" not in frames.tb_frame.f_locals
             frames = frames.tb_next
         error = error.__cause__ or error.__context__
+
+
+def test_a_service_answers_as_the_library(
+    analyzer: FaceAnalyzer, samples: list[Path], mishaps: list[Path], service: str
+) -> None:
+    client = ServiceClient(service)
+    photos: list[Path | bytes] = [*samples, *mishaps, samples[0].read_bytes()]
+    found = {one.index: one for one in client.find_faces_in(photos, plugins=client.plugins)}
+    assert sorted(found) == list(range(len(photos)))
+    errors = {index: type(one.error) for index, one in found.items() if one.error}
+    assert errors == {len(samples): InputError, len(samples) + 1: FileNotFoundError}
+    for index, photo in enumerate(photos):
+        if index not in errors:
+            assert found[index].photo is photo
+            assert_same(found[index].faces, analyzer.find_faces(photo))
+    client.close()
