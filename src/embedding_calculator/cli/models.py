@@ -169,7 +169,7 @@ def _pull(
                         err=True,
                     )
     if not missing:
-        typer.echo(f"All {len(entries)} models are here.", err=True)
+        typer.echo(f"All {len(entries)} models are here." if len(entries) > 1 else "The model is here.", err=True)
 
 
 @contextlib.contextmanager
