@@ -53,6 +53,7 @@ class ScanTable:
         self._name_width = min(longest, max(_NARROWEST, console.width - taken))
         self._early: dict[int, Scan] = {}
         self._next = 0
+        self._headed = False
         self.sound = True
         """Whether all photos are."""
         self.photos = self._faces = self._unread = self._judged = self._missed = self._false = 0
@@ -86,12 +87,12 @@ class ScanTable:
 
     def _show(self, index: int) -> None:
         scan = self._early.pop(index)
-        first = self._next == index == 0
         if scan.error is not None:
             told = f"{os.path.relpath(scan.photo)}: {scan.error}"
             self._console.print(told, style="red", highlight=False, markup=False, soft_wrap=True)
             return
-        table = Table(header_style="bold", box=None, pad_edge=False, show_header=first)
+        table = Table(header_style="bold", box=None, pad_edge=False, show_header=not self._headed)
+        self._headed = True
         table.add_column("photo", width=self._name_width, overflow="fold")
         for column in self._columns:
             table.add_column(column, width=_COLUMNS[column], overflow="fold")

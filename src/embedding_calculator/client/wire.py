@@ -163,14 +163,16 @@ def _object(response: httpx.Response) -> dict[str, Any] | None:
 
 def _objects(response: httpx.Response) -> Iterator[dict[str, Any]]:
     """One of each whole line; httpx would also break lines where Unicode does, which JSON may hold."""
-    rest = b""
+    rest, stranger = b"", NoServiceError(f"{_told(response)}, which no service of this kind does")
     for chunk in response.iter_bytes():
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             try:
                 yield orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                raise NoServiceError(f"{_told(response)}, which no service of this kind does") from error
+                raise stranger from error
+    if rest:
+        raise stranger
 
 
 _TYPES: dict[str, Any] = {"age": Age, "gender": Gender, "mask": Mask, "pose": Pose}

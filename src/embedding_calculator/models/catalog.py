@@ -137,6 +137,11 @@ class Entry(_Table):
         return [part for file in self.files.values() for part in file.parts]
 
     @property
+    def pull_command(self) -> str:
+        """What fetches it, as a user types it; where the licence must be accepted for that, with the flag."""
+        return f"embedding-calculator models pull {self.name}" + " --accept-licence" * (self.commercial == "no")
+
+    @property
     def bytes(self) -> int | None:
         """Size of the published files together, or None where one of them is not known."""
         sizes = [part.bytes for part in self.parts]
