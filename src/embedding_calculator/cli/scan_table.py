@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from rich.table import Table
 from rich.text import Text
 
 from embedding_calculator.cli.shared import counted
@@ -23,6 +22,9 @@ _COLUMNS = {"face": 8, "box": 21, "sure": 4, "age": 7, "gender": 6, "yaw, pitch"
 """With their widths: rows are printed before it is known how wide others will be."""
 _ASKED_BY = {"age": "age", "gender": "gender", "yaw, pitch": "pose"}
 _NARROWEST = 12
+
+_Row: TypeAlias = tuple[str, list[tuple[str, str]]]
+"""A photo's name, and each cell with its style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +93,37 @@ class ScanTable:
             told = f"{os.path.relpath(scan.photo)}: {scan.error}"
             self._console.print(told, style="red", highlight=False, markup=False, soft_wrap=True)
             return
-        table = Table(header_style="bold", box=None, pad_edge=False, show_header=not self._headed)
-        self._headed = True
-        table.add_column("photo", width=self._name_width, overflow="fold")
-        for column in self._columns:
-            table.add_column(column, width=_COLUMNS[column], overflow="fold")
-        self._fill(table, Text(self._names[index]), scan)
-        self._console.print(table)
+        if not self._headed:
+            self._headed = True
+            self._print([("photo", [(column, "") for column in self._columns])], style="bold")
+        self._print(self._rows(self._names[index], scan))
 
-    def _fill(self, table: Table, name: Text, scan: Scan) -> None:
+    def _rows(self, name: str, scan: Scan) -> Iterator[_Row]:
         if not scan.faces:
-            table.add_row(name, "[dim]no face[/dim]")
+            yield name, [("no face", "dim")]
         false = set() if scan.wrong is None else set(scan.wrong.false.tolist())
         for number, face in enumerate(scan.faces, 1):
             box = face.box
             cells = {
-                "face": f"[red]{number} false[/red]" if number - 1 in false else str(number),
+                "face": f"{number} false" if number - 1 in false else str(number),
                 "box": f"{box.x_min},{box.y_min} {box.x_max - box.x_min}x{box.y_max - box.y_min}",
                 "sure": f"{box.probability:.0%}",
                 "age": face.age.years if face.age else "",
                 "gender": face.gender.value if face.gender else "",
                 "yaw, pitch": f"{face.pose.yaw:+.0f}°, {face.pose.pitch:+.0f}°" if face.pose else "",
             }
-            table.add_row(name if number == 1 else "", *(cells[column] for column in self._columns))
+            style = "red" if number - 1 in false else ""
+            yield name if number == 1 else "", [(cells[column], style) for column in self._columns]
         if scan.wrong is not None and len(scan.wrong.missed):
-            table.add_row("", f"[red]{len(scan.wrong.missed)} missed[/red]")
+            yield "", [(f"{len(scan.wrong.missed)} missed", "red")]
+
+    def _print(self, rows: Iterable[_Row], style: str = "") -> None:
+        text, width = Text(style=style, end=""), self._name_width
+        for name, cells in rows:
+            # A name that is too long goes on below: a path is read whole or is of no use.
+            start, *rest = [name[at : at + width] for at in range(0, len(name), width)] or [""]
+            text.append(start.ljust(width))
+            for column, (cell, colour) in zip(self._columns, cells, strict=False):
+                text.append(" " + cell.ljust(_COLUMNS[column]), colour)
+            text.append("\n" + "".join(f"{more}\n" for more in rest))
+        self._console.print(text, soft_wrap=True, highlight=False, end="")

@@ -80,7 +80,8 @@ class Sending(Generic[P]):
         end = time.monotonic() + self._patience
         while left and not self._stopped.is_set():
             answered: set[int] = set()
-            trouble = yield from self._round(left, answered)
+            together = self._most > 1 and len(left) > 1
+            trouble = yield from self._round(left, answered, together=together)
             left = [one for one in left if one.index not in answered]
             if answered:
                 end = time.monotonic() + self._patience
@@ -89,7 +90,7 @@ class Sending(Generic[P]):
                     yield from (Found(one.index, one.photo, error=trouble) for one in left)
                     return
                 self._stopped.wait(min(trouble.retry_after, remaining))
-            elif isinstance(trouble, NoRouteError) and self._most > 1:
+            elif isinstance(trouble, NoRouteError) and together:
                 self._most = 1  # It knows no batches.
             elif left and not answered:
                 yield from self._halved(left, trouble)
@@ -99,17 +100,18 @@ class Sending(Generic[P]):
         """A batch refused as a whole may be more than this service takes, and its parts not."""
         if trouble is None or isinstance(trouble, NoServiceError):
             raise trouble or NoServiceError("the service answered a batch without its photos")
-        self._most = half = len(left) // 2
+        half = len(left) // 2
+        self._most = min(self._most, half)
         yield from self._patiently(left[:half])
         yield from self._patiently(left[half:])
 
     def _round(
-        self, left: Sequence[_Sent[P]], answered: set[int]
+        self, left: Sequence[_Sent[P]], answered: set[int], *, together: bool
     ) -> Generator[Found[P], None, EmbeddingCalculatorError | None]:
         """Ask once; returns what kept some from being answered."""
         trouble = None
         try:
-            for found in self._once(left):
+            for found in self._together(left) if together else self._one_by_one(left):
                 if isinstance(found.error, ServiceBusyError):
                     trouble = found.error
                 else:
@@ -119,13 +121,7 @@ class Sending(Generic[P]):
             return error
         return trouble
 
-    def _once(self, left: Sequence[_Sent[P]]) -> Iterator[Found[P]]:
-        if self._most == 1 or len(left) == 1:
-            for one in left:
-                yield (found := self._alone(one))
-                if isinstance(found.error, ServiceBusyError):
-                    return
-            return
+    def _together(self, left: Sequence[_Sent[P]]) -> Iterator[Found[P]]:
         with self._wire.asking([one.data for one in left], self._fields) as answers:
             for answer in answers:
                 one = left[answer["index"]]
@@ -134,10 +130,12 @@ class Sending(Generic[P]):
                 except (InputError, ServiceError) as error:
                     yield Found(one.index, one.photo, error=error)
 
-    def _alone(self, one: _Sent[P]) -> Found[P]:
-        try:
-            return Found(one.index, one.photo, self._wire.ask(one.data, self._fields))
-        except NoServiceError:
-            raise
-        except (InputError, ServiceError) as error:
-            return Found(one.index, one.photo, error=error)
+    def _one_by_one(self, left: Sequence[_Sent[P]]) -> Iterator[Found[P]]:
+        """As far as the service has room; the only way for one photo, for a batch of one might be an archive."""
+        for one in left:
+            try:
+                yield Found(one.index, one.photo, self._wire.ask(one.data, self._fields))
+            except (NoServiceError, ServiceBusyError):
+                raise
+            except (InputError, ServiceError) as error:
+                yield Found(one.index, one.photo, error=error)
