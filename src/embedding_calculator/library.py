@@ -11,13 +11,13 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from embedding_calculator.arrays import Floats, Pixels
-from embedding_calculator.engine.admission import pixel_budget
+from embedding_calculator.engine.admission import pixel_budget, pixels_of
 from embedding_calculator.engine.analyzer import box_of
 from embedding_calculator.engine.assembly import build
 from embedding_calculator.engine.intake import take_in
 from embedding_calculator.engine.many import side_by_side
 from embedding_calculator.errors import InputError, unknown_names
-from embedding_calculator.imaging.picture import ArrayPicture, Picture
+from embedding_calculator.imaging.picture import ArrayPicture, EncodedPicture
 from embedding_calculator.plugins.base import FacePlugin
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.results import Box, Face, Found
@@ -136,7 +136,8 @@ class FaceAnalyzer:
         self, photo: Photo, plugins: tuple[Configured[FacePlugin], ...], threshold: float | None, limit: int | None
     ) -> list[Face]:
         picture = self._open(photo)
-        pixels = picture.width * picture.height
+        # Pixels that the caller holds anyway take no more room.
+        pixels = 0 if isinstance(picture, ArrayPicture) else pixels_of(picture.working_bytes)
         self._pixels.take(pixels, lambda: None)
         try:
             found, _ = self._analyzer.detect(picture, threshold)
@@ -147,7 +148,7 @@ class FaceAnalyzer:
             self._pixels.give_back(pixels)
         return [_face(box_of(found, index), answers) for index, answers in enumerate(description.fields)]
 
-    def _open(self, photo: Photo) -> Picture:
+    def _open(self, photo: Photo) -> EncodedPicture | ArrayPicture:
         if isinstance(photo, np.ndarray):
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
                 raise InputError(f"pixels must be (H, W, 3) uint8 RGB, not {photo.shape} {photo.dtype}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import skimage.data
 
 from embedding_calculator import Face, FaceAnalyzer, Found, ImageUnreadableError, InputError
 from embedding_calculator.client import ServiceClient
+from embedding_calculator.engine.analyzer import Analyzer
 from embedding_calculator.settings import granted_cpus
 
 pytestmark = pytest.mark.integration
@@ -75,6 +77,26 @@ def test_an_endless_supply_is_read_only_a_little_ahead(analyzer: FaceAnalyzer) -
     assert {len(one.faces) for one in answers} == {1}
     assert all(one.faces[0].embedding is None for one in answers)
     found.close()  # type: ignore[attr-defined]
+
+
+def test_pixels_beyond_the_limit_wait_for_each_other(samples: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding: list[int] = []
+    most = 0
+    analyzer = FaceAnalyzer(extra_plugins=(), uwsgi_threads=4, max_pixels_in_flight=1)
+    detect = Analyzer.detect
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal most
+        decoding.append(1)
+        most = max(most, len(decoding))
+        try:
+            return detect(*arguments)
+        finally:
+            decoding.pop()
+
+    monkeypatch.setattr(Analyzer, "detect", counted)
+    assert sum(len(one.faces) for one in analyzer.find_faces_in(samples, plugins=[])) == 47
+    assert most == 1
 
 
 def test_an_unknown_plugin_is_told_before_any_photo_is_read(analyzer: FaceAnalyzer) -> None:
