@@ -22,11 +22,11 @@ if TYPE_CHECKING:
         PluginError,
     )
     from embedding_calculator.library import FaceAnalyzer
-    from embedding_calculator.results import Age, Box, Face, Gender, Mask, Pose
+    from embedding_calculator.results import Age, Box, Face, Found, Gender, Mask, Pose
 
 _HOMES = {
     "FaceAnalyzer": "library",
-    **dict.fromkeys(("Age", "Box", "Face", "Gender", "Mask", "Pose"), "results"),
+    **dict.fromkeys(("Age", "Box", "Face", "Found", "Gender", "Mask", "Pose"), "results"),
     **dict.fromkeys(
         (
             "ConfigurationError",
@@ -48,6 +48,7 @@ __all__ = [
     "EmbeddingCalculatorError",
     "Face",
     "FaceAnalyzer",
+    "Found",
     "Gender",
     "ImageTooLargeError",
     "ImageUnreadableError",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
 
 class EmbeddingCalculatorError(Exception):
     """Base of every error this package raises on purpose."""
@@ -57,3 +60,15 @@ class PluginError(EmbeddingCalculatorError):
     def __init__(self, plugin: str, cause: BaseException) -> None:
         super().__init__(f"{plugin} error - {cause}")
         self.plugin = plugin
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?``, or nothing where no name that is known resembles it."""
+    alike = get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f" Did you mean {alike[0]!r}?" if alike else ""
+
+
+def unknown_names(kind: str, unknown: Sequence[str], known: Sequence[str]) -> str:
+    """``no plugin agge; there are: age, pose. Did you mean 'age'?``"""
+    guess = did_you_mean(unknown[0], known)
+    return f"no {kind} {', '.join(unknown)}; there are: {', '.join(known)}" + (f".{guess}" if guess else "")

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from traceback import clear_frames
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from embedding_calculator.arrays import Floats, Pixels
+from embedding_calculator.engine.admission import pixel_budget, pixels_of
 from embedding_calculator.engine.analyzer import box_of
 from embedding_calculator.engine.assembly import build
 from embedding_calculator.engine.intake import take_in
-from embedding_calculator.errors import InputError
-from embedding_calculator.imaging.picture import ArrayPicture, Picture
-from embedding_calculator.results import Box, Face
+from embedding_calculator.engine.many import side_by_side
+from embedding_calculator.errors import InputError, unknown_names
+from embedding_calculator.imaging.picture import ArrayPicture, EncodedPicture
+from embedding_calculator.plugins.base import FacePlugin
+from embedding_calculator.plugins.registry import Configured
+from embedding_calculator.results import Box, Face, Found
 from embedding_calculator.settings import Settings
+
+Photo: TypeAlias = str | Path | bytes | Pixels
+P = TypeVar("P", bound=Photo)
 
 _KNOWN_FIELDS = frozenset(field.name for field in fields(Face)) - {"box", "extra"}
 
@@ -38,6 +46,7 @@ class FaceAnalyzer:
         """
         self._settings = Settings(**settings)
         self._analyzer = build(self._settings).named()
+        self._pixels = pixel_budget(self._settings)
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -56,7 +65,7 @@ class FaceAnalyzer:
 
     def find_faces(
         self,
-        photo: str | Path | bytes | Pixels,
+        photo: Photo,
         *,
         plugins: Iterable[str] | None = None,
         threshold: float | None = None,
@@ -76,14 +85,36 @@ class FaceAnalyzer:
             InputError: a slug is unknown, or the pixels have another shape or type.
             OSError: the file cannot be read.
         """
-        chosen = self.plugins if plugins is None else tuple(plugins)
-        if unknown := set(chosen) - set(self.plugins):
-            raise InputError(f"no plugin {', '.join(sorted(unknown))}; there are: {', '.join(self.plugins)}")
-        picture = self._open(photo)
-        found, _ = self._analyzer.detect(picture, threshold)
-        found = found[:limit]
-        description = self._analyzer.describe(picture, found, self._analyzer.chosen(chosen))
-        return [_face(box_of(found, index), answers) for index, answers in enumerate(description.fields)]
+        return self._find(photo, self._chosen(plugins), threshold, limit)
+
+    def find_faces_in(
+        self,
+        photos: Iterable[P],
+        *,
+        plugins: Iterable[str] | None = None,
+        threshold: float | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Found[P]]:
+        """Every face in each of many photos, in the order in which they are ready; else as ``find_faces``.
+
+        As many photos are computed at once as the setting ``uwsgi_threads`` says, by default the processors that are
+        granted. A generator of a million paths is read only a few photos ahead, and a file is read when its turn
+        comes, so that memory stays flat. What is wrong with one photo is told in its ``Found.error``.
+
+        Raises:
+            InputError: a slug is unknown.
+        """
+        chosen, threads = self._chosen(plugins), self._settings.uwsgi_threads
+
+        def find(job: tuple[int, P]) -> tuple[Found[P]]:
+            index, photo = job
+            try:
+                return (Found(index, photo, self._find(photo, chosen, threshold, limit)),)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, it is this photo's, and the caller is told
+                _let_go(error)
+                return (Found(index, photo, error=error),)
+
+        return side_by_side(enumerate(photos), find, threads=threads, ahead=threads)
 
     def similarity(self, first: Floats, second: Floats) -> float:
         """How alike two embeddings are, 0..1; 0.5 is the threshold at which two faces are best told apart.
@@ -95,13 +126,42 @@ class FaceAnalyzer:
         distance = np.linalg.norm(first / np.linalg.norm(first) - second / np.linalg.norm(second))
         return float((np.tanh((c0 - distance) * c1) + 1) / 2)
 
-    def _open(self, photo: str | Path | bytes | Pixels) -> Picture:
+    def _chosen(self, plugins: Iterable[str] | None) -> tuple[Configured[FacePlugin], ...]:
+        chosen = self.plugins if plugins is None else tuple(plugins)
+        if unknown := sorted(set(chosen) - set(self.plugins)):
+            raise InputError(unknown_names("plugin", unknown, self.plugins))
+        return self._analyzer.chosen(chosen)
+
+    def _find(
+        self, photo: Photo, plugins: tuple[Configured[FacePlugin], ...], threshold: float | None, limit: int | None
+    ) -> list[Face]:
+        picture = self._open(photo)
+        # Pixels that the caller holds anyway take no more room.
+        pixels = 0 if isinstance(picture, ArrayPicture) else pixels_of(picture.working_bytes)
+        self._pixels.take(pixels, lambda: None)
+        try:
+            found, _ = self._analyzer.detect(picture, threshold)
+            found = found[:limit]
+            description = self._analyzer.describe(picture, found, plugins)
+        finally:
+            del picture
+            self._pixels.give_back(pixels)
+        return [_face(box_of(found, index), answers) for index, answers in enumerate(description.fields)]
+
+    def _open(self, photo: Photo) -> EncodedPicture | ArrayPicture:
         if isinstance(photo, np.ndarray):
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
                 raise InputError(f"pixels must be (H, W, 3) uint8 RGB, not {photo.shape} {photo.dtype}")
             return ArrayPicture(photo)
         data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
         return take_in(data, self._settings, stored_chroma=self._analyzer.stored_chroma)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Of the pictures that the frames behind an error hold for as long as it lives."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _face(box: Box, answers: Mapping[str, Any]) -> Face:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from embedding_calculator.arrays import Floats
+
+Photo_co = TypeVar("Photo_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class Age:
     low: int
     high: int
     probability: float
+
+    @property
+    def years(self) -> str:
+        """For people to read: ``25-32``."""
+        return f"{self.low}-{self.high}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +77,17 @@ class Face:
     mask: Mask | None = None
     pose: Pose | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found(Generic[Photo_co]):
+    """What became of one photo of many.
+
+    ``index`` is its place among them, from 0, and ``photo`` what was given for it. ``faces`` are as ``find_faces``
+    tells them; there are none if there is an ``error``, which is what ``find_faces`` would have raised.
+    """
+
+    index: int
+    photo: Photo_co
+    faces: list[Face] = field(default_factory=list)
+    error: Exception | None = None

@@ -84,7 +84,7 @@ def test_scan_draws_and_tells_and_goes_on_after_a_broken_file(tmp_path: Path) ->
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     done = command("scan", str(tmp_path), "--output", str(tmp_path / "out"), "--json", str(tmp_path / "faces.jsonl"))
     assert done.returncode == 1
-    assert "1 faces in 2 photos, 1 of which could not be read" in done.stdout
+    assert "1 face in 2 photos; 1 could not be read" in done.stdout
     assert "Traceback" not in done.stderr
     with Image.open(tmp_path / "out" / "portrait.png.png") as drawn:
         assert drawn.size == (512, 512)

@@ -55,7 +55,7 @@ def test_a_model_from_listed_to_verified() -> None:
         "homepage": "https://example.org/tiny",
     }
     assert "tiny: fetched (MIT)" in call("pull", "tiny", "--accept-licence").stderr
-    assert "All 1 models are here." in call("pull", "test.Calculator@tiny").stderr
+    assert "The model is here." in call("pull", "test.Calculator@tiny").stderr
     assert row()["state"] == "present"
     assert call("verify").stdout == "tiny: verified\n"
     network = Path(call("path", "tiny").stdout.strip())
@@ -64,7 +64,7 @@ def test_a_model_from_listed_to_verified() -> None:
     assert row()["state"] == "damaged"
     damaged = call("verify")
     assert damaged.exit_code == 1
-    assert damaged.stdout == "tiny: damaged; fetch it: embedding-calculator models pull tiny\n"
+    assert damaged.stdout == "tiny: damaged; fetch it: embedding-calculator models pull tiny --accept-licence\n"
 
 
 def test_the_table_names_every_model() -> None:

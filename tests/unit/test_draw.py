@@ -42,7 +42,7 @@ def test_box_and_points_are_drawn_where_they_are() -> None:
 
 
 def test_label_stands_above_the_box_and_is_legible() -> None:
-    drawn = draw(ArrayPicture(ASTRONAUT), [Mark(BOX, "1 · female 28 · 99 %")])
+    drawn = draw(ArrayPicture(ASTRONAUT), [Mark(BOX, "1 · female 25-32 · 99 %")])
     above = drawn[48:64, 180:260].astype(int)
     assert (np.abs(above - FOUND).sum(axis=2) < 30).mean() > 0.4
     assert (above.sum(axis=2) < 150).mean() > 0.05
@@ -80,7 +80,7 @@ def test_faces_become_marks() -> None:
         gender=Gender("female", 0.99),
     )
     known, unknown = marks_of([face, Face(Box(1, 2, 3, 4, 1.0))])
-    assert known.label == "1 · female 28 · 99 %"
+    assert known.label == "1 · female 25-32 · 99 %"
     assert known.box == (176, 68, 272, 192)
     assert known.landmarks is not None
     assert np.array_equal(known.landmarks, POINTS)

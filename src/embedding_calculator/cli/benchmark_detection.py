@@ -58,6 +58,7 @@ def benchmark_detection(
     Example: embedding-calculator benchmark-detection FDDB/ --detector opencv_zoo.FaceDetector --detector
     facenet.FaceDetector
     """
+    from embedding_calculator.cli.shared import counted
     from embedding_calculator.evaluation.datasets import open_dataset
     from embedding_calculator.evaluation.detectors import Bench
     from embedding_calculator.evaluation.extras import require_reports
@@ -70,7 +71,7 @@ def benchmark_detection(
     photos = open_dataset(annotations, images)
     benches = [Bench(name, settings) for name in dict.fromkeys(detector or settings.face_detection_plugin)]
     faces = sum(len(photo.noses) for photo in photos)
-    print(f"{len(photos)} photos with {faces} faces", file=sys.stderr)
+    print(f"{counted(len(photos), 'photo')} with {counted(faces, 'face')}", file=sys.stderr)
     results, galleries = {}, {}
     for bench in benches:
         answers = _answers(bench, photos, output)

@@ -169,7 +169,7 @@ def _pull(
                         err=True,
                     )
     if not missing:
-        typer.echo(f"All {len(entries)} models are here.", err=True)
+        typer.echo(f"All {len(entries)} models are here." if len(entries) > 1 else "The model is here.", err=True)
 
 
 @contextlib.contextmanager
@@ -198,7 +198,7 @@ def _progress_bars() -> Iterator[Progress]:
 
 
 _REMEDIES = {
-    **dict.fromkeys(("missing", "damaged"), "; fetch it: embedding-calculator models pull {}"),
+    **dict.fromkeys(("missing", "damaged"), "; fetch it: {}"),
     "different": "; the file is sound, but what runs it answers otherwise than when it was pulled",
 }
 
@@ -208,7 +208,7 @@ def _verify(store: Store, entries: Sequence[Entry]) -> bool:
     for entry in entries:
         state = store.verify(entry)
         sound = sound and state == "verified"
-        typer.echo(f"{entry.name}: {state}{_REMEDIES.get(state, '').format(entry.name)}")
+        typer.echo(f"{entry.name}: {state}{_REMEDIES.get(state, '').format(entry.pull_command)}")
         int8 = store.int8_state(entry, thorough=True)
         if int8 != "missing":
             sound = sound and int8 == "verified"

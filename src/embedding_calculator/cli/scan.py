@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from embedding_calculator.arrays import Floats
+    from embedding_calculator.cli.scan_table import Scan
     from embedding_calculator.evaluation.datasets import AnnotatedPhoto
     from embedding_calculator.evaluation.detection import Mistakes
-    from embedding_calculator.results import Face
+    from embedding_calculator.results import Face, Found
 
 _OVERLAP = 0.4
 """Intersection over union from which a box is the annotated one: annotators begin a face at the hairline or below."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What became of one photo: its faces, or why there are none; and what is ``wrong`` where answers are known."""
-
-    photo: Path
-    faces: list[Face]
-    error: str | None = None
-    wrong: Mistakes | None = None
-
-    @property
-    def sound(self) -> bool:
-        """Whether it could be read and nothing is known to be wrong."""
-        return not self.error and not self.wrong
 
 
 class Save(StrEnum):
@@ -62,7 +47,8 @@ def scan(
         Path | None, typer.Option("--output", "-o", help="Folder for annotated pictures (PNG).", file_okay=False)
     ] = None,
     json: Annotated[
-        Path | None, typer.Option(help="File for everything as JSON lines, one photo a line; - is standard output.")
+        Path | None,
+        typer.Option(help="File for everything as JSON lines, a photo each, as they are ready; - is standard output."),
     ] = None,
     noses: Annotated[
         Path | None,
@@ -91,8 +77,9 @@ def scan(
 ) -> None:
     """Find faces in photos: a table on the terminal, annotated pictures and JSON if asked for.
 
-    A photo that cannot be read is reported and the others go on. With known noses or boxes every mistake is told and
+    A photo that cannot be read is told and the others go on. With known noses or boxes every mistake is told and
     drawn: a red box where there is no face, a red cross where one was missed. In both cases the exit status is 1.
+    Ctrl-C keeps what was done; the exit status is then 130.
 
     Example: embedding-calculator scan holiday/ --output annotated/ --json faces.jsonl
 
@@ -100,59 +87,104 @@ def scan(
     """
     from rich.console import Console
 
-    from embedding_calculator.cli.shared import named, open_finder, pictures_in, watched
-    from embedding_calculator.errors import ParameterError
-    from embedding_calculator.settings import granted_cpus
+    from embedding_calculator.cli.scan_table import ScanTable
+    from embedding_calculator.cli.shared import counted, named, open_finder, pictures_in, watched
+    from embedding_calculator.errors import ParameterError, unknown_names
 
-    quiet = json is not None and str(json) == "-"
-    console = Console(stderr=quiet)
+    errors = Console(stderr=True)
     files = list(named(pictures_in(photos), names))
     if not files:
-        console.print("no photos there", style="yellow")
+        errors.print("no photos there", style="yellow")
         raise typer.Exit(1)
     if output:
         output.mkdir(parents=True, exist_ok=True)
-    known = _known(noses, boxes)
-    annotated = {photo: _answer(known, photo, photos) for photo in files}
+    judge = Judge(_known(noses, boxes), photos)
     told = _unique_names(files, photos)
-    if known and (others := [photo for photo, answer in annotated.items() if not answer]):
+    if judge.known and (others := [photo for photo in files if not judge.answer(photo)]):
         unjudged = ", ".join(os.path.relpath(photo) for photo in others)
-        Console(stderr=True).print(f"not annotated, so not judged: {unjudged}", style="yellow")
+        errors.print(f"not annotated, so not judged: {unjudged}", style="yellow")
 
-    with open_finder(url or _remote()) as finder, ThreadPoolExecutor(granted_cpus()) as pool:
+    with ExitStack() as stack:
+        finder = stack.enter_context(open_finder(url or _remote()))
         slugs = finder.plugins if plugins is None else tuple(plugins.replace(",", " ").split())
         if unknown := sorted(set(slugs) - set(finder.plugins)):
-            raise ParameterError(f"no plugin {', '.join(unknown)}; there are: {', '.join(finder.plugins)}")
-
-        def process(photo: Path) -> Scan:
-            target = output / f"{told[photo].replace(os.sep, '_')}.png" if output and save is not Save.NONE else None
-            return _scan_one(photo, find, annotated[photo], target, only_wrong=save is Save.ON_ERROR)
-
-        def find(data: bytes) -> list[Face]:
-            return finder.find_faces(data, plugins=slugs, threshold=threshold, limit=limit)
-
-        results = list(watched(pool.map(process, files), "scanning", len(files)))
-    if json:
-        _write_json(results, json)
-    if not quiet:
-        _print(results, told, console)
-    if not all(result.sound for result in results):
+            raise ParameterError(unknown_names("plugin", unknown, finder.plugins))
+        lines = stack.enter_context(_opened(json)) if json else None
+        console = Console(quiet=json is not None and str(json) == "-")
+        table = ScanTable(console, told, slugs)
+        found = finder.find_faces_in(files, plugins=slugs, threshold=threshold, limit=limit)
+        scans = _drawn(found, judge, told, output, save) if output else ((one.index, judge(one)) for one in found)
+        interrupted = False
+        try:
+            for index, result in watched(scans, "scanning", len(files), console):
+                with _undisturbed():
+                    if lines:
+                        lines.write(_line(result))
+                        lines.flush()
+                    table.add(index, result)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            table.finish()
+    if interrupted:
+        errors.print(f"interrupted after {table.photos} of {counted(len(files), 'photo')}", style="yellow")
+        raise typer.Exit(130)
+    if not table.sound:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Compares what was found with what is ``known``, by name, of photos in ``places``."""
+
+    known: Mapping[str, AnnotatedPhoto]
+    places: list[Path]
+
+    def answer(self, photo: Path) -> AnnotatedPhoto | None:
+        """What is known of a photo, by its path below the folder that is scanned, or by its name."""
+        return self.known.get(_below(photo, self.places).as_posix()) or self.known.get(photo.name)
+
+    def __call__(self, found: Found[Path]) -> Scan:
+        """What became of the photo."""
+        from embedding_calculator.cli.scan_table import Scan
+
+        answer = None if found.error else self.answer(found.photo)
+        wrong = _mistakes(answer, found.faces) if answer else None
+        return Scan(found.photo, found.faces, str(found.error) if found.error else None, wrong)
+
+
+def _drawn(
+    found: Iterator[Found[Path]], judge: Judge, told: list[str], output: Path, save: Save
+) -> Iterator[tuple[int, Scan]]:
+    """Judged, and pictures written of them: that takes longer than finding the faces, so it has threads of its own."""
+    from embedding_calculator.cli.scan_table import Scan
+    from embedding_calculator.engine.many import side_by_side
+    from embedding_calculator.errors import BusyError, InputError
+    from embedding_calculator.settings import granted_cpus
+
+    def finish(one: Found[Path]) -> tuple[tuple[int, Scan]]:
+        scan = judge(one)
+        if not scan.error and (save is Save.ALL or (save is Save.ON_ERROR and scan.wrong)):
+            target = output / f"{told[one.index].replace(os.sep, '_')}.png"
+            try:
+                _draw(one.photo.read_bytes(), scan, judge.answer(one.photo), target)
+            except (OSError, InputError, BusyError) as error:
+                scan = Scan(one.photo, [], str(error))
+        return ((one.index, scan),)
+
+    return side_by_side(found, finish, threads=granted_cpus(), ahead=granted_cpus())
 
 
 def _known(noses: Path | None, boxes: Path | None) -> dict[str, AnnotatedPhoto]:
     from embedding_calculator.errors import ParameterError
-    from embedding_calculator.evaluation.datasets import open_dataset
+    from embedding_calculator.evaluation.datasets import nosed, open_dataset
 
     if noses and boxes:
         raise ParameterError("--noses and --boxes are two ways to judge; choose one")
-    table = noses or boxes
-    return {photo.name: photo for photo in open_dataset(table)} if table else {}
-
-
-def _answer(known: dict[str, AnnotatedPhoto], photo: Path, places: list[Path]) -> AnnotatedPhoto | None:
-    """What is known of a photo, by its path below the folder that is scanned, or by its name."""
-    return known.get(_below(photo, places).as_posix()) or known.get(photo.name)
+    annotated = list(nosed(noses) if noses else open_dataset(boxes) if boxes else ())
+    if boxes and any(photo.boxes is None for photo in annotated):
+        raise ParameterError(f"{boxes} holds noses; give it to --noses")
+    return {photo.name: photo for photo in annotated}
 
 
 def _remote() -> str | None:
@@ -163,11 +195,11 @@ def _remote() -> str | None:
     return os.environ.get("ML_URL") or f"http://{host}:{port}"
 
 
-def _unique_names(photos: list[Path], places: list[Path]) -> dict[Path, str]:
+def _unique_names(photos: list[Path], places: list[Path]) -> list[str]:
     """What each photo is called: its path below the folder that is scanned, or its whole one where two share that."""
-    below = {photo: str(_below(photo, places)) for photo in photos}
-    shared = Counter(below.values())
-    return {photo: name if shared[name] == 1 else str(photo.absolute())[1:] for photo, name in below.items()}
+    below = [str(_below(photo, places)) for photo in photos]
+    shared = Counter(below)
+    return [name if shared[name] == 1 else str(photo.absolute())[1:] for photo, name in zip(photos, below, strict=True)]
 
 
 def _below(photo: Path, places: list[Path]) -> Path:
@@ -175,28 +207,7 @@ def _below(photo: Path, places: list[Path]) -> Path:
     return next((photo.relative_to(place) for place in places if place in photo.parents), Path(photo.name))
 
 
-def _scan_one(
-    photo: Path,
-    find: Callable[[bytes], list[Face]],
-    answer: AnnotatedPhoto | None,
-    target: Path | None,
-    *,
-    only_wrong: bool,
-) -> Scan:
-    from embedding_calculator.errors import BusyError, InputError
-
-    try:
-        data = photo.read_bytes()
-        faces = find(data)
-        wrong = _judge(answer, faces) if answer else None
-        if target and (wrong or not only_wrong):
-            _draw(data, faces, answer, wrong, target)
-    except (OSError, InputError, BusyError) as error:
-        return Scan(photo, [], str(error))
-    return Scan(photo, faces, wrong=wrong)
-
-
-def _judge(answer: AnnotatedPhoto, faces: list[Face]) -> Mistakes:
+def _mistakes(answer: AnnotatedPhoto, faces: list[Face]) -> Mistakes:
     import numpy as np
 
     from embedding_calculator.evaluation.detection import EDGES, mistakes
@@ -209,7 +220,7 @@ def _judge(answer: AnnotatedPhoto, faces: list[Face]) -> Mistakes:
     return mistakes(taken, answer.matters(0))
 
 
-def _draw(data: bytes, faces: list[Face], answer: AnnotatedPhoto | None, wrong: Mistakes | None, target: Path) -> None:
+def _draw(data: bytes, scan: Scan, answer: AnnotatedPhoto | None, target: Path) -> None:
     import numpy as np
 
     from embedding_calculator.engine.intake import take_in
@@ -221,67 +232,36 @@ def _draw(data: bytes, faces: list[Face], answer: AnnotatedPhoto | None, wrong: 
     nothing = np.zeros(0, np.intp)
     noses: Floats = answer.noses if answer else np.zeros((0, 2), np.float32)
     picture = take_in(data, Settings())
-    draw_mistakes(picture, marks_of(faces), noses, wrong or Mistakes(nothing, nothing)).save(target)
+    draw_mistakes(picture, marks_of(scan.faces), noses, scan.wrong or Mistakes(nothing, nothing)).save(target)
 
 
-def _print(results: list[Scan], names: dict[Path, str], console: Console) -> None:
-    from rich.table import Table
-
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    table.add_column("photo", overflow="fold")
-    for column in ("face", "box", "sure", "age", "gender", "yaw, pitch"):
-        table.add_column(column, no_wrap=column != "box")
-    for result in results:
-        _add_rows(table, names[result.photo], result)
-    console.print(table)
-    failed = [result for result in results if result.error]
-    for result in failed:
-        console.print(f"{os.path.relpath(result.photo)}: {result.error}", style="red", highlight=False, soft_wrap=True)
-    faces = sum(len(result.faces) for result in results)
-    unread = f", {len(failed)} of which could not be read" if failed else ""
-    console.print(f"\n{faces} faces in {len(results)} photos{unread}", style="bold")
-    if judged := [result.wrong for result in results if result.wrong is not None]:
-        missed, false = (sum(len(getattr(wrong, kind)) for wrong in judged) for kind in ("missed", "false"))
-        style = "bold red" if missed or false else "bold green"
-        console.print(f"{len(judged)} photos judged: {missed} faces missed, {false} false", style=style)
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A photo is written down whole or not at all: Ctrl-C waits so long."""
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
-def _add_rows(table: Table, name: str, result: Scan) -> None:
-    if not result.faces and not result.error:
-        table.add_row(name, "", "[dim]no face[/dim]")
-    false = set() if result.wrong is None else set(result.wrong.false.tolist())
-    for number, face in enumerate(result.faces, 1):
-        box = face.box
-        table.add_row(
-            name if number == 1 else "",
-            f"[red]{number} false[/red]" if number - 1 in false else str(number),
-            f"{box.x_min},{box.y_min} {box.x_max - box.x_min}x{box.y_max - box.y_min}",
-            f"{box.probability:.0%}",
-            f"{face.age.low}-{face.age.high}" if face.age else "",
-            face.gender.value if face.gender else "",
-            f"{face.pose.yaw:+.0f}°, {face.pose.pitch:+.0f}°" if face.pose else "",
-        )
-    if result.wrong is not None and len(result.wrong.missed):
-        table.add_row("", "", f"[red]{len(result.wrong.missed)} missed[/red]")
+@contextmanager
+def _opened(target: Path) -> Iterator[BinaryIO]:
+    if str(target) == "-":
+        yield sys.stdout.buffer
+    else:
+        with target.open("wb") as file:
+            yield file
 
 
-def _write_json(results: list[Scan], target: Path) -> None:
-    import sys
-
+def _line(scan: Scan) -> bytes:
+    """Where answers are known also the mistakes: the numbers, from 0, of annotated faces missed and of false ones."""
     from embedding_calculator.serialize import to_json
 
-    lines = b"".join(
-        to_json({"photo": str(result.photo), "error": result.error, "faces": result.faces, **_verdict(result)})
-        for result in results
-    )
-    if str(target) == "-":
-        sys.stdout.buffer.write(lines)
-    else:
-        target.write_bytes(lines)
-
-
-def _verdict(result: Scan) -> dict[str, Any]:
-    """Only where answers are known: the numbers, from 0, of annotated faces missed and of found ones that are false."""
-    if result.wrong is None:
-        return {}
-    return {"mistakes": {"missed": result.wrong.missed.tolist(), "false": result.wrong.false.tolist()}}
+    content: dict[str, Any] = {"photo": str(scan.photo), "error": scan.error, "faces": scan.faces}
+    if scan.wrong is not None:
+        content["mistakes"] = {"missed": scan.wrong.missed.tolist(), "false": scan.wrong.false.tolist()}
+    return to_json(content)

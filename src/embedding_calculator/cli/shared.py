@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from embedding_calculator.client import ServiceClient
     from embedding_calculator.evaluation.journal import Journal
     from embedding_calculator.library import FaceAnalyzer
@@ -37,12 +39,18 @@ def open_finder(url: str | None) -> Iterator[FaceAnalyzer | ServiceClient]:
         client.close()
 
 
-def watched(steps: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """The same steps, with a progress bar on standard error."""
+def watched(steps: Iterable[T], label: str, total: int, console: Console | None = None) -> Iterator[T]:
+    """The same steps, with a progress bar on standard error, or below what is printed on a terminal's ``console``."""
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(steps, label, total=total, console=Console(stderr=True), transient=True)
+    below = console if console and console.is_terminal else Console(stderr=True)
+    yield from track(steps, label, total=total, console=below, transient=True, disable=not below.is_terminal)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 face``, ``2 faces``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def answers_of(

@@ -81,6 +81,12 @@ class Budget:
             self._changed.notify_all()
 
 
+def pixel_budget(settings: Settings) -> Budget:
+    """Room for the pixels that one process decodes at once, by the settings or by the memory that it is granted."""
+    share = granted_memory() // settings.uwsgi_processes // _PIXELS_SHARE
+    return Budget(settings.max_pixels_in_flight or share)
+
+
 class Ticket:
     """One request's permits and its deadline, and whether anybody still waits for its answer."""
 
@@ -190,7 +196,7 @@ class Admission:
             settings.queue_limit,
             timeout=settings.request_timeout,
             max_bytes=settings.max_bytes_in_flight or memory // _BYTES_SHARE,
-            max_pixels=settings.max_pixels_in_flight or memory // _PIXELS_SHARE,
+            max_pixels=pixel_budget(settings).capacity,
         )
 
     @property

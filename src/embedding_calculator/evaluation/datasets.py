@@ -90,11 +90,20 @@ def _csv(path: Path, images: Path | None) -> Iterator[AnnotatedPhoto]:
     with _readable(path), path.open(encoding="utf-8-sig") as file:
         noses_only = "nose_x" in file.readline()
     if noses_only:
-        for name, noses in read_noses(path).items():
-            yield AnnotatedPhoto(name, folder / name, noses, None)
+        yield from nosed(path, folder)
     else:
         for name, boxes in read_boxes(path).items():
             yield AnnotatedPhoto.boxed(name, folder / name, boxes)
+
+
+def nosed(path: Path, images: Path | None = None) -> Iterator[AnnotatedPhoto]:
+    """From a CSV of noses; by default the photos are beside it.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    for name, noses in read_noses(path).items():
+        yield AnnotatedPhoto(name, (images or path.parent) / name, noses, None)
 
 
 def _fddb(path: Path, images: Path) -> Iterator[AnnotatedPhoto]:

@@ -19,8 +19,8 @@ def tools_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"this tool needs the package {error.name}, which the extra 'tools' brings: "
-            "pip install 'embedding-calculator[tools]'"
+            "this tool needs more packages than the service does; run: pip install 'embedding-calculator[tools]' "
+            f"({error.name} is not installed)"
         ) from error
 
 

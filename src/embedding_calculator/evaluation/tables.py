@@ -22,7 +22,9 @@ def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ParameterError(f"{path} cannot be read as CSV: {error}") from error
     if absent := [column for column in columns if column not in (reader.fieldnames or ())]:
-        raise ParameterError(f"{path} has no column {', '.join(absent)}; it needs: {', '.join(columns)}")
+        there = ", ".join(filter(None, reader.fieldnames or ())) or "nothing"
+        lacks = f"the column{'s' if len(absent) > 1 else ''} {', '.join(absent)}"
+        raise ParameterError(f"{path} lacks {lacks}; its first line must name {', '.join(columns)}, and names {there}")
     if not rows:
         raise ParameterError(f"{path} has no row")
     return rows

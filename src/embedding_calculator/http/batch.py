@@ -1,4 +1,8 @@
-"""Many photos in one request: read whole, computed side by side, answered in lines as each is ready."""
+"""Many photos in one request: read whole, computed side by side, answered in lines as each is ready.
+
+What the library does for many photos (``engine.many``) is done here by tasks of the event loop: each photo waits among
+those of all clients, has a deadline of its own, and is dropped when its client leaves.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from embedding_calculator.errors import ConfigurationError
+from embedding_calculator.errors import ConfigurationError, did_you_mean
 from embedding_calculator.models.spec import Commercial, InputSpec, Traits, Verified
 
 PACKAGED = Path(__file__).parent / "catalog"
@@ -137,6 +137,11 @@ class Entry(_Table):
         return [part for file in self.files.values() for part in file.parts]
 
     @property
+    def pull_command(self) -> str:
+        """What fetches it, as a user types it; where the licence must be accepted for that, with the flag."""
+        return f"embedding-calculator models pull {self.name}" + " --accept-licence" * (self.commercial == "no")
+
+    @property
     def bytes(self) -> int | None:
         """Size of the published files together, or None where one of them is not known."""
         sizes = [part.bytes for part in self.parts]
@@ -172,7 +177,10 @@ class Catalog:
     def entry(self, name: str) -> Entry:
         """The model of that name; raises ConfigurationError listing what there is."""
         if name not in self._entries:
-            raise ConfigurationError(f"There is no model {name!r}. There are: {', '.join(self._entries) or 'none'}.")
+            guess = did_you_mean(name, [*self._entries, *(plugin for entry in self for plugin in entry.plugins)])
+            raise ConfigurationError(
+                f"There is no model {name!r}. There are: {', '.join(self._entries) or 'none'}.{guess}"
+            )
         return self._entries[name]
 
     def find(self, plugin: str, model: str | None = None) -> Entry:
@@ -185,11 +193,13 @@ class Catalog:
             plugins = sorted({name for entry in self for name in entry.plugins})
             raise ConfigurationError(
                 f"No model is for {plugin!r}. There are models for: {', '.join(plugins) or 'none'}."
+                f"{did_you_mean(plugin, plugins)}"
             )
         if model is None:
             return next(iter(fitting.values()))
         if model not in fitting:
-            raise ConfigurationError(f"{plugin!r} has no model {model!r}. It has: {', '.join(fitting)}.")
+            guess = did_you_mean(model, fitting)
+            raise ConfigurationError(f"{plugin!r} has no model {model!r}. It has: {', '.join(fitting)}.{guess}")
         return fitting[model]
 
 

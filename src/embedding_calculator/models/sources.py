@@ -92,8 +92,7 @@ class Sources:
         tried = "\n".join(f"  {reason}" for reason in reasons) or "  the catalogue names no source for it"
         raise ModelError(
             f"Model {entry.name!r} could not be fetched: no source has a sound {part.filename}.\n{tried}\n"
-            f"Put the file into a folder that MODELS_SOURCE names, or mend the above, then run: "
-            f"embedding-calculator models pull {entry.name}"
+            f"Put the file into a folder that MODELS_SOURCE names, or mend the above, then run: {entry.pull_command}"
         )
 
     def _attempts(self, entry: Entry, part: Part, workspace: Workspace) -> Iterator[tuple[str, Callable[[Path], None]]]:

@@ -99,7 +99,7 @@ class Store:
             reason = "has not been fetched" if state is State.MISSING else "is damaged"
             raise ModelError(
                 f"Model {entry.name!r} {reason}: no sound {file} in {self._folder(spec)}. "
-                f"Fetch it: embedding-calculator models pull {entry.name}"
+                f"Fetch it: {entry.pull_command}"
             )
         return self._folder(spec) / NETWORK
 
@@ -342,7 +342,7 @@ class Store:
             return self._disk_full(entry, error.strerror)
         return ModelError(
             f"Model {entry.name!r} could not be stored in {self.root}: {error}. MODELS_DIR names the folder; it must "
-            f"be writable for: embedding-calculator models pull {entry.name}"
+            f"be writable for: {entry.pull_command}"
         )
 
     def _disk_full(self, entry: Entry, reason: str | None) -> ModelError:
@@ -351,7 +351,7 @@ class Store:
             f"Model {entry.name!r} could not be stored in {self.root}: {reason}. It needs at least "
             f"{self._needed(entry):,} bytes, and those of the wheel or zip around it; {free:,} bytes "
             f"are free. Make room or point MODELS_DIR elsewhere, then run: "
-            f"embedding-calculator models pull {entry.name}"
+            f"{entry.pull_command}"
         )
 
 

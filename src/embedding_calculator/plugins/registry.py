@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from embedding_calculator.errors import ConfigurationError
+from embedding_calculator.errors import ConfigurationError, did_you_mean
 from embedding_calculator.models.catalog import Catalog, Entry
 
 GROUP = "embedding_calculator.plugins"
@@ -65,7 +65,8 @@ class Registry:
         """
         if name.plugin not in self._points:
             known = ", ".join(sorted(self._points))
-            raise ConfigurationError(f"there is no plugin {name.plugin!r}; installed are: {known}")
+            guess = did_you_mean(name.plugin, self._points)
+            raise ConfigurationError(f"there is no plugin {name.plugin!r}; installed are: {known}.{guess}")
         if name.model is None and not any(name.plugin in entry.plugins for entry in self._catalog):
             return None
         return self._catalog.find(name.plugin, name.model)
