@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
+from embedding_calculator.cli.shared import open_finder
 from embedding_calculator.client import ServiceClient, ServiceError
 from embedding_calculator.errors import InputError
 from embedding_calculator.results import Found
@@ -189,6 +190,17 @@ def test_a_refusal_in_html_is_the_pictures_and_tells_its_status() -> None:
         with pytest.raises(InputError, match="answers 413 Request Entity Too Large with text/html"):
             client.find_faces(bytes(5000))
     assert [type(one.error) for one in found] == [type(None), InputError, type(None)]
+
+
+def test_a_key_is_shown_to_services_that_ask_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(fake_choices(FakeAge()), api_keys="one two") as (url, _):
+        client = ServiceClient(url)
+        with pytest.raises(ServiceError, match="x-api-key is missing or wrong"):
+            client.find_faces(PICTURE)
+        client.close()
+        monkeypatch.setenv("API_KEYS", "two")
+        with open_finder(url) as finder:
+            assert [len(one.faces) for one in finder.find_faces_in([PICTURE] * 3, plugins=["age"])] == [2, 2, 2]
 
 
 def test_a_service_that_is_not_there_is_told() -> None:

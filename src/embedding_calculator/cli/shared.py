@@ -25,14 +25,16 @@ _SUFFIXES = {
 
 @contextmanager
 def open_finder(url: str | None) -> Iterator[FaceAnalyzer | ServiceClient]:
-    """A running service, or without a URL the engine in this process."""
+    """A running service, asked with the first of API_KEYS, or without a URL the engine in this process."""
     from embedding_calculator.client import ServiceClient
     from embedding_calculator.library import FaceAnalyzer
+    from embedding_calculator.settings import Settings
 
     if not url:
         yield FaceAnalyzer()
         return
-    client = ServiceClient(url)
+    keys = Settings().api_keys
+    client = ServiceClient(url, api_key=keys[0].get_secret_value() if keys else None)
     try:
         yield client
     finally:

@@ -17,9 +17,12 @@ __all__ = ["ServiceClient", "ServiceError"]
 class ServiceClient:
     """Asks a service at ``url`` that speaks the contract: ours, or the original. Safe to use from several threads."""
 
-    def __init__(self, url: str, timeout: float = 60.0) -> None:
-        """``timeout`` is in seconds: for one answer, and of patience with a service that says it is busy."""
-        self._wire = Wire(url, timeout)
+    def __init__(self, url: str, timeout: float = 60.0, api_key: str | None = None) -> None:
+        """``timeout`` is in seconds: for one answer, and of patience with a service that says it is busy.
+
+        ``api_key`` is for services that ask for one.
+        """
+        self._wire = Wire(url, timeout, api_key)
         self._timeout = timeout
 
     def close(self) -> None:

@@ -46,8 +46,9 @@ class ServiceBusyError(ServiceError):
 class Wire:
     """Connections to one service. Safe to use from several threads."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._client = httpx.Client(base_url=url, timeout=timeout)
+    def __init__(self, url: str, timeout: float, api_key: str | None) -> None:
+        headers = {"x-api-key": api_key} if api_key else {}
+        self._client = httpx.Client(base_url=url, timeout=timeout, headers=headers)
 
     def close(self) -> None:
         """Close them."""
