@@ -32,7 +32,7 @@ def member_of(part: Part, source: Source) -> str:
 
 
 def archives(entry: Entry, files: Mapping[str, bytes], folder: str = "") -> dict[str, bytes]:
-    """What each address that the entry names is to answer: a zip, all of it in ``folder``, with what its patterns fit."""
+    """What each address that the entry names is to answer: a zip in which its patterns fit, all in ``folder``."""
     members: dict[str, dict[str, bytes]] = {}
     for part in entry.parts:
         for source in part.sources:
