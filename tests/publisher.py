@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import re
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from embedding_calculator.models.catalog import Catalog, Entry
+from embedding_calculator.models.catalog import Catalog, Entry, Part
 
 
 @dataclass
@@ -171,22 +172,11 @@ def entry_of(folder: Path, text: str) -> Entry:
 
 def republished(entry: Entry, contents: Mapping[str, bytes], publisher: Publisher) -> Entry:
     """An entry of the catalogue as it is, but ``contents`` (by the address the entry names) come from ``publisher``."""
-    here = {url: publisher.publish(f"/{number}", Page(contents[url])) for number, url in enumerate(contents)}
-    files = {
-        key: spec.model_copy(
-            update={
-                "parts": tuple(
-                    part.model_copy(
-                        update={
-                            "sources": tuple(
-                                source.model_copy(update={"url": here[str(source.url)]}) for source in part.sources
-                            )
-                        }
-                    )
-                    for part in spec.parts
-                )
-            }
-        )
-        for key, spec in entry.files.items()
-    }
+    here = {url: publisher.publish("/" + re.sub(r"\W+", "-", url), Page(content)) for url, content in contents.items()}
+
+    def moved(part: Part) -> Part:
+        sources = tuple(source.model_copy(update={"url": here[str(source.url)]}) for source in part.sources)
+        return part.model_copy(update={"sources": sources})
+
+    files = {key: spec.model_copy(update={"parts": tuple(map(moved, spec.parts))}) for key, spec in entry.files.items()}
     return entry.model_copy(update={"files": files})

@@ -19,6 +19,7 @@ from embedding_calculator.engine.many import side_by_side
 from embedding_calculator.errors import InputError, unknown_names
 from embedding_calculator.imaging.picture import ArrayPicture, EncodedPicture
 from embedding_calculator.plugins.base import FacePlugin
+from embedding_calculator.plugins.embedding import similarity
 from embedding_calculator.plugins.registry import Configured
 from embedding_calculator.results import Box, Face, Found
 from embedding_calculator.settings import Settings
@@ -122,9 +123,8 @@ class FaceAnalyzer:
         Args:
             first, second: ``(D,)`` embeddings of this analyzer's calculator, of any length.
         """
-        c0, c1 = self.similarity_coefficients
         distance = np.linalg.norm(first / np.linalg.norm(first) - second / np.linalg.norm(second))
-        return float((np.tanh((c0 - distance) * c1) + 1) / 2)
+        return float(similarity(np.asarray(distance, np.float64), self.similarity_coefficients))
 
     def _chosen(self, plugins: Iterable[str] | None) -> tuple[Configured[FacePlugin], ...]:
         chosen = self.plugins if plugins is None else tuple(plugins)

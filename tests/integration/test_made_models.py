@@ -26,13 +26,13 @@ from embedding_calculator.models.store import State, Store
 from embedding_calculator.plugins.base import Detections, Detector, FaceBatch, FacePlugin
 from embedding_calculator.plugins.registry import PluginName, Registry
 from made.arcface import fresnet, mobilefacenet
-from made.catalogue import PACKAGED, contents, installed, left_behind, republished
+from made.catalogue import PACKAGED, archives, contents, installed, left_behind, with_hashes_of
 from made.evaluator import evaluate
 from made.landmarks import landmarks106
 from made.mxnet import Published
 from made.packs import iresnet, mobile, scrfd_10g
 from made.retinaface import r50
-from publisher import serving
+from publisher import republished, serving
 
 pytestmark = pytest.mark.integration
 
@@ -109,7 +109,9 @@ def pulled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         entries = []
         for name in network.entries:
             entry = PACKAGED.entry(name)
-            entries.append(republished(entry, contents(entry, published), publisher, network.folder))
+            files = contents(entry, published)
+            entry = with_hashes_of(entry, files)
+            entries.append(republished(entry, archives(entry, files, network.folder), publisher))
         for page in publisher.pages.values():
             page.cut_after = [len(page.content) // 2]  # the connection breaks once
         with installed(entries, models):

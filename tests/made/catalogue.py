@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +13,6 @@ import pytest
 from embedding_calculator.models.catalog import Catalog, Entry, Part, Source
 from made.mxnet import Published
 from made.packs import zipped
-from publisher import Page, Publisher
 
 PACKAGED = Catalog.load()
 OTHERS = {"README.md": b"what else publishers put in", "1k3d68.onnx": b"another network of the pack"}
@@ -33,29 +31,29 @@ def member_of(part: Part, source: Source) -> str:
     return (source.member or "").replace("*", stem)
 
 
-def republished(entry: Entry, files: Mapping[str, bytes], publisher: Publisher, folder: str = "") -> Entry:
-    """The entry with its archives at the publisher: the same patterns, and hashes and sizes where it has any.
-
-    ``folder`` is where everything lies inside the archives.
-    """
-    archives: dict[str, dict[str, bytes]] = {}
+def archives(entry: Entry, files: Mapping[str, bytes], folder: str = "") -> dict[str, bytes]:
+    """What each address that the entry names is to answer: a zip in which its patterns fit, all in ``folder``."""
+    members: dict[str, dict[str, bytes]] = {}
     for part in entry.parts:
         for source in part.sources:
-            archives.setdefault(source.url or "", {})[member_of(part, source)] = files[part.filename]
-    pages = {url: Page(zipped(OTHERS | members, folder)) for url, members in archives.items()}
-    urls = {url: publisher.publish("/" + re.sub(r"\W+", "-", url), page) for url, page in pages.items()}
+            members.setdefault(source.url or "", {})[member_of(part, source)] = files[part.filename]
+    return {url: zipped(OTHERS | inside, folder) for url, inside in members.items()}
 
-    def moved(part: Part) -> Part:
+
+def with_hashes_of(entry: Entry, files: Mapping[str, bytes]) -> Entry:
+    """The entry with the hashes and sizes of ``files`` where it has any."""
+
+    def known(part: Part) -> Part:
         content = files[part.filename]
-        known = {
-            "sha256": part.sha256 and hashlib.sha256(content).hexdigest(),
-            "sha1": part.sha1 and hashlib.sha1(content).hexdigest(),
-            "bytes": part.bytes and len(content),
-        }
-        sources = tuple(source.model_copy(update={"url": urls[source.url or ""]}) for source in part.sources)
-        return part.model_copy(update={**known, "sources": sources})
+        return part.model_copy(
+            update={
+                "sha256": part.sha256 and hashlib.sha256(content).hexdigest(),
+                "sha1": part.sha1 and hashlib.sha1(content).hexdigest(),
+                "bytes": part.bytes and len(content),
+            }
+        )
 
-    return with_parts(entry, *map(moved, entry.parts))
+    return with_parts(entry, *map(known, entry.parts))
 
 
 def with_parts(entry: Entry, *parts: Part) -> Entry:

@@ -101,6 +101,9 @@ def test_a_users_folder_adds_models(folder: Path, tmp_path: Path) -> None:
         (TWO + 'sources = [{ index = "--find-links==1", member = "x" }]', r"sources\.0\.index"),
         (TWO + 'sources = [{ url = "file:///etc/passwd" }]', r"sources\.0\.url"),
         (TWO + "sources = [{}]", "either 'index' or 'url'"),
+        (TWO + 'sources = [{ url = "http://example.org/p.pt" }]', "exchanged on its way: use https, or .* of pnet.pt"),
+        (TWO.replace('"MIT"', '"MIT"\nparameters = { stored_chroma = true }'), "first: parameters: .*the model itself"),
+        (TWO.replace('"MIT"', '"MIT"\nparameters = { second_look = {} }'), "parameters: .*'input' of the file 'onet'"),
         (TWO + 'sha256 = "ABC"', r"parts\.0\.sha256"),
         (TWO.replace('"MIT"', '"MIT"\nverified = "weights"'), r"needs the sha256 \(or sha1\) of first.onnx"),
         (TWO.replace("second", "first"), "named 'first'"),
@@ -111,6 +114,19 @@ def test_a_malformed_file_is_named_with_its_key(tmp_path: Path, text: str, told:
     with pytest.raises(ConfigurationError, match=told) as caught:
         Catalog.load([tmp_path], packaged=tmp_path / "none")
     assert "wrong.toml" in str(caught.value) or "named" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        'sources = [{ url = "https://example.org/p.pt" }]',
+        'sources = [{ url = "http://localhost:8000/p.pt" }]',
+        f'sources = [{{ url = "http://example.org/p.pt" }}]\nsha1 = "{40 * "a"}"',
+    ],
+)
+def test_addresses_that_nobody_can_exchange_a_file_at(tmp_path: Path, part: str) -> None:
+    (tmp_path / "right.toml").write_text(TWO + part)
+    assert len(Catalog.load(packaged=tmp_path).entry("second").parts[0].sources) == 1
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pictures import KINDS, PICTURE, encode, heic, pixels_or_refusal, png, tiff_entry
 from PIL import Image
-from test_decode import KINDS, PICTURE, _entry, _png, _try, encode, heic
 
 from embedding_calculator.errors import ImageUnreadableError
 from embedding_calculator.imaging.decode import Limits, open_picture
@@ -59,11 +59,11 @@ def _tiff(*entries: bytes, tail: bytes = b"") -> bytes:
 def _grey_tiff(compression: int, *more: bytes, tail: bytes) -> bytes:
     """64 x 64 grey pixels, said to be all of ``tail``."""
     return _tiff(
-        _entry(256, 3, 1, 64),
-        _entry(257, 3, 1, 64),
-        _entry(258, 3, 1, 8),
-        _entry(259, 3, 1, compression),
-        _entry(262, 3, 1, 1),
+        tiff_entry(256, 3, 1, 64),
+        tiff_entry(257, 3, 1, 64),
+        tiff_entry(258, 3, 1, 8),
+        tiff_entry(259, 3, 1, compression),
+        tiff_entry(262, 3, 1, 1),
         *more,
         tail=tail,
     )
@@ -105,25 +105,25 @@ def _two_frame_headers() -> bytes:
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "png whose pixels unpack to gigabytes": lambda: _png(64, 64, 8, 2, (b"IDAT", BOMB)),
-    "png whose text unpacks to gigabytes": lambda: _png(64, 64, 8, 2, (b"zTXt", b"a\0\0" + BOMB)),
-    "png whose colour profile unpacks to gigabytes": lambda: _png(64, 64, 8, 2, (b"iCCP", b"a\0\0" + BOMB)),
-    "png whose international text unpacks to gigabytes": lambda: _png(
+    "png whose pixels unpack to gigabytes": lambda: png(64, 64, 8, 2, (b"IDAT", BOMB)),
+    "png whose text unpacks to gigabytes": lambda: png(64, 64, 8, 2, (b"zTXt", b"a\0\0" + BOMB)),
+    "png whose colour profile unpacks to gigabytes": lambda: png(64, 64, 8, 2, (b"iCCP", b"a\0\0" + BOMB)),
+    "png whose international text unpacks to gigabytes": lambda: png(
         64, 64, 8, 2, *[(b"iTXt", b"a\0\1\0\0\0" + BOMB)] * 3
     ),
     "tiff whose strip unpacks to gigabytes": lambda: _grey_tiff(
-        8, _entry(273, 4, 1, 4096), _entry(278, 4, 1, 0xFFFFFFFF), _entry(279, 4, 1, len(BOMB)), tail=BOMB
+        8, tiff_entry(273, 4, 1, 4096), tiff_entry(278, 4, 1, 0xFFFFFFFF), tiff_entry(279, 4, 1, len(BOMB)), tail=BOMB
     ),
     "tiff of one tile much larger than the picture": lambda: _grey_tiff(
         8,
-        _entry(322, 4, 1, 65_536),
-        _entry(323, 4, 1, 65_536),
-        _entry(324, 4, 1, 4096),
-        _entry(325, 4, 1, len(BOMB)),
+        tiff_entry(322, 4, 1, 65_536),
+        tiff_entry(323, 4, 1, 65_536),
+        tiff_entry(324, 4, 1, 4096),
+        tiff_entry(325, 4, 1, len(BOMB)),
         tail=BOMB,
     ),
     "tiff of thousands of samples": lambda: _grey_tiff(
-        1, _entry(273, 4, 1, 4096), _entry(277, 3, 1, 65_535), _entry(279, 4, 1, 4096), tail=bytes(4096)
+        1, tiff_entry(273, 4, 1, 4096), tiff_entry(277, 3, 1, 65_535), tiff_entry(279, 4, 1, 4096), tail=bytes(4096)
     ),
     "tiff of a chain of directories": lambda: (
         b"II*\0\x08\0\0\0" + b"".join(struct.pack("<HHHIII", 1, 256, 3, 1, 9, 26 + 18 * n) for n in range(100_000))
@@ -223,4 +223,4 @@ def test_cut_at_every_kilobyte(kind: str) -> None:
         image = PICTURE.quantize() if kind == "GIF" else PICTURE
         data = encode(image, kind, **({"sizes": [(128, 128)]} if kind == "ICO" else {}))
     for length in range(0, len(data), 1024):
-        _try(data[:length])
+        pixels_or_refusal(data[:length])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from embedding_calculator.evaluation.similarity import Coefficients, cross_validate, fit, similarity
+from embedding_calculator.evaluation.similarity import Coefficients, cross_validate, fit
+from embedding_calculator.plugins.embedding import similarity
 
 
 def drawn(c0: float, c1: float, count: int) -> tuple[np.ndarray, np.ndarray]:

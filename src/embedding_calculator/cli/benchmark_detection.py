@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embedding_calculator.cli.options import MinWidth, Overlap, PhotosFolder
+
 if TYPE_CHECKING:
     from embedding_calculator.evaluation.datasets import AnnotatedPhoto
     from embedding_calculator.evaluation.detectors import Bench
@@ -33,19 +35,12 @@ def benchmark_detection(
         list[str] | None,
         typer.Option(help="PLUGIN or PLUGIN@MODEL, repeatable; default: FACE_DETECTION_PLUGIN.", show_default=False),
     ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the photos, where the layout does not tell.", exists=True, file_okay=False),
-    ] = None,
+    images: PhotosFolder = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for report, plots and error pictures.", file_okay=False)
     ] = Path("evaluation/detection"),
-    overlap: Annotated[
-        float, typer.Option(min=0, max=1, help="Intersection over union from which a box is the annotated face.")
-    ] = 0.5,
-    min_width: Annotated[
-        float, typer.Option(min=0, help="Annotated faces narrower than this, in pixels, count nowhere.")
-    ] = 0,
+    overlap: Overlap = 0.5,
+    min_width: MinWidth = 0,
     save_errors: Annotated[
         bool, typer.Option(envvar="SAVE_IMG_ON_ERROR", help="Save a picture of every photo with a mistake.")
     ] = True,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embedding_calculator.cli.options import Overlap
+
 if TYPE_CHECKING:
     from embedding_calculator.client import ServiceClient
     from embedding_calculator.library import FaceAnalyzer
@@ -144,9 +146,7 @@ def mask(
     table: Annotated[Path, _table("CSV with the columns image, x_min, y_min, x_max, y_max, mask.")],
     images: _Images,
     output: _Output = Path("evaluation/mask"),
-    overlap: Annotated[
-        float, typer.Option(min=0, max=1, help="Intersection over union from which a box is the annotated face.")
-    ] = 0.4,
+    overlap: Overlap = 0.4,
     url: _Url = None,
     as_json: _Json = False,
 ) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embedding_calculator.cli.options import MinWidth, Overlap, PhotosFolder
+
 if TYPE_CHECKING:
     from embedding_calculator.evaluation.search import Outcome
 
@@ -27,10 +29,7 @@ def optimize_detection(
     detector: Annotated[
         str | None, typer.Option(help="PLUGIN or PLUGIN@MODEL; default: FACE_DETECTION_PLUGIN.", show_default=False)
     ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the photos, where the layout does not tell.", exists=True, file_okay=False),
-    ] = None,
+    images: PhotosFolder = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(help="NAME or NAME=LOW:HIGH, repeatable: a parameter to search beside all thresholds."),
@@ -41,12 +40,8 @@ def optimize_detection(
     held_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the photos that the search does not see.")
     ] = 0.3,
-    overlap: Annotated[
-        float, typer.Option(min=0, max=1, help="Intersection over union from which a box is the annotated face.")
-    ] = 0.4,
-    min_width: Annotated[
-        float, typer.Option(min=0, help="Annotated faces narrower than this, in pixels, count nowhere.")
-    ] = 0,
+    overlap: Overlap = 0.4,
+    min_width: MinWidth = 0,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the study, report, plots and catalogue.", file_okay=False)
     ] = Path("evaluation/optimised"),

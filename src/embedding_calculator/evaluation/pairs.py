@@ -14,11 +14,12 @@ from embedding_calculator.evaluation import plots
 from embedding_calculator.evaluation.detection import Doubles
 from embedding_calculator.evaluation.portraits import FaceFinder, central
 from embedding_calculator.evaluation.report import Report, Section, Table
-from embedding_calculator.evaluation.similarity import Coefficients, Distances, Labels, cross_validate, fit, similarity
+from embedding_calculator.evaluation.similarity import Coefficients, Distances, Labels, cross_validate, fit
 from embedding_calculator.evaluation.similarity import Report as Calibration
 from embedding_calculator.evaluation.tables import read_table
 from embedding_calculator.evaluation.verification import FoldAccuracy, Folds, Roc, accuracy_by_folds, folds_of, roc
 from embedding_calculator.imaging.decode import Limits, open_picture
+from embedding_calculator.plugins.embedding import similarity
 
 FALSE_ACCEPTS = (1e-2, 1e-3)
 

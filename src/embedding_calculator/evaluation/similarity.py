@@ -1,18 +1,20 @@
 """From labelled pairs of faces to the coefficients that turn a distance into a probability.
 
-The similarity of two faces, their unit-length embeddings at Euclidean distance ``d``, is
-``(tanh((c0 - d) * c1) + 1) / 2``, the logistic function of ``2 * c1 * (c0 - d)``: one half at ``c0``, the steeper the
-larger ``c1``. It is the probability that both are of one person where, before looking, one person is as likely as two:
-both labels weigh the same here, however many pairs carry them.
+The similarity of two faces at distance ``d`` (see ``plugins.base.Calculator``) is the logistic function of
+``2 * c1 * (c0 - d)``: one half at ``c0``, the steeper the larger ``c1``. It is the probability that both are of one
+person where, before looking, one person is as likely as two: both labels weigh the same here, however many pairs carry
+them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from embedding_calculator.plugins.embedding import similarity
 
 Distances: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.bool_]
@@ -22,8 +24,7 @@ _BINS = 10
 _STEPS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Coefficients:
+class Coefficients(NamedTuple):
     """``c0`` is a distance of unit vectors, 0..2; ``c1`` is in units of 1/distance."""
 
     c0: float
@@ -47,12 +48,6 @@ class Report:
     accuracy: float
     brier: float
     calibration_error: float
-
-
-def similarity(distances: Distances, coefficients: Coefficients) -> Distances:
-    """Probabilities 0..1, same shape as ``distances``."""
-    probabilities: Distances = (np.tanh((coefficients.c0 - distances) * coefficients.c1) + 1) / 2
-    return probabilities
 
 
 def fit(distances: Distances, same: Labels) -> Coefficients:
@@ -134,7 +129,7 @@ def _slope(margins: Distances, same: Labels) -> float:
     weights = _balanced(same)
     c1 = 1.0
     for _ in range(_STEPS):
-        told = (np.tanh(margins * c1) + 1) / 2
+        told = similarity(-margins, (0.0, c1))
         slope = weights @ (2 * margins * (told - smoothed))
         curvature = weights @ (4 * margins**2 * told * (1 - told))
         step = float(np.clip(slope / (curvature + 1e-12), -1.0, 1.0))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +29,14 @@ PACKAGED = Path(__file__).parent / "catalog"
 
 _Value = TypeVar("_Value")
 _Frozen = Annotated[Mapping[str, _Value], AfterValidator(MappingProxyType)]
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
+
+_MOVED = {
+    "stored_chroma": "it is a key of the model itself, beside 'parameters'",
+    "second_look": "it is the key 'input' of the file 'onet'",
+}
+"""What once was among an entry's ``parameters``, and where it is now."""
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -62,6 +71,12 @@ class Source(_Table):
             raise ValueError("a source with 'index' needs 'member', the file inside the wheel")
         return self
 
+    @property
+    def open_to_others(self) -> bool:
+        """Whether somebody between here and there could send another file."""
+        parts = urlsplit(self.url or "")
+        return parts.scheme == "http" and parts.hostname not in _THIS_MACHINE
+
     def __str__(self) -> str:
         place = self.url or f"package index, {self.index}"
         return f"{place}, {self.member}" if self.member else place
@@ -75,6 +90,15 @@ class Part(_Table):
     sha1: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
     bytes: Annotated[int, Field(gt=0)] | None = None
     sources: tuple[Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _cannot_be_exchanged(self) -> Part:
+        for source in self.sources:
+            if source.open_to_others and not (self.sha256 or self.sha1):
+                raise ValueError(
+                    f"{source.url} can be exchanged on its way: use https, or give the sha256 of {self.filename}"
+                )
+        return self
 
 
 class FileSpec(BaseModel):
@@ -123,6 +147,14 @@ class Entry(_Table):
     @classmethod
     def _known_keys(cls, value: object) -> object:
         return _only_fields_of(InputSpec, value)
+
+    @field_validator("parameters")
+    @classmethod
+    def _none_moved(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        for key, place in _MOVED.items():
+            if key in value:
+                raise ValueError(f"{key!r} is no parameter any more: {place}")
+        return value
 
     @model_validator(mode="after")
     def _verified_by_hash(self) -> Entry:

@@ -1,11 +1,23 @@
-"""What calculators have in common: the coefficients that the catalogue gives to their model."""
+"""What calculators have in common: the coefficients that the catalogue gives to their model, and what they mean."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from embedding_calculator.imaging.align import Crop
 from embedding_calculator.models.runtime import Model
+
+
+def similarity(distances: NDArray[np.float64], coefficients: tuple[float, float]) -> NDArray[np.float64]:
+    """How alike two faces are, 0..1, same shape as ``distances``, which are those of embeddings of unit length.
+
+    ``coefficients`` are those of ``base.Calculator``.
+    """
+    c0, c1 = coefficients
+    return (np.tanh((c0 - distances) * c1) + 1) / 2
 
 
 class ModelCalculator:
@@ -23,7 +35,7 @@ class ModelCalculator:
 
     @property
     def similarity_coefficients(self) -> tuple[float, float]:
-        """c0 and c1 for ``(tanh((c0 - d) * c1) + 1) / 2``, d the distance of two normalised embeddings."""
+        """c0 and c1, as the catalogue has them."""
         c0, c1 = self._model.parameters["similarity_coefficients"]
         return float(c0), float(c1)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from embedding_calculator.errors import ModelError
-from embedding_calculator.models.importers.graph import Graph
+from embedding_calculator.models.importers.graph import Graph, fold_batch_norm
 from embedding_calculator.models.importers.mxnet.params import read_params
 
 _EPSILON = 1e-5
@@ -71,17 +71,17 @@ class _Layers:
     ) -> str:
         """Convolution without bias and batch normalisation, which goes into the convolution's numbers."""
         before, after = channels
-        gamma, beta, mean, variance = (
-            self.graph.weight(f"{normalisation}.{part}", (after,)).astype(np.float64)
+        statistics = [
+            self.graph.weight(f"{normalisation}.{part}", (after,))
             for part in ("gamma", "beta", "running_mean", "running_var")
-        )
-        factor = gamma / np.sqrt(variance + _EPSILON)
+        ]
         weight = self.graph.weight(f"{name}.weight", (after, before // groups, kernel, kernel))
+        weight, bias = fold_batch_norm(weight, *statistics, epsilon=_EPSILON)
         return self.graph.node(
             "Conv",
             value,
-            self.graph.constant(f"{name}.weight", (weight * factor[:, None, None, None]).astype(np.float32)),
-            self.graph.constant(f"{name}.bias", (beta - mean * factor).astype(np.float32)),
+            self.graph.constant(f"{name}.weight", weight),
+            self.graph.constant(f"{name}.bias", bias),
             strides=[stride, stride],
             pads=[kernel // 2] * 4,
             group=groups,

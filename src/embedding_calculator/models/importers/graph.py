@@ -64,3 +64,17 @@ class Graph:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, target)
+
+
+def fold_batch_norm(
+    weight: Floats, gamma: Floats, beta: Floats, mean: Floats, variance: Floats, *, epsilon: float
+) -> tuple[Floats, Floats]:
+    """The weight and bias of a layer that does what one without bias and the batch normalisation behind it did.
+
+    ``weight`` is ``(C, ...)``, C the channels that come out; the others are ``(C,)``. ``epsilon`` is what the
+    framework adds to the variance. Computed in float64. Ioffe, Szegedy: "Batch Normalization", 2015
+    (https://arxiv.org/abs/1502.03167).
+    """
+    factor = gamma / np.sqrt(variance.astype(np.float64) + epsilon)
+    folded = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    return folded.astype(np.float32), (beta - mean * factor).astype(np.float32)

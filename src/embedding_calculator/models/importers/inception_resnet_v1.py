@@ -13,7 +13,7 @@ import numpy as np
 
 from embedding_calculator.arrays import Floats
 from embedding_calculator.errors import ModelError
-from embedding_calculator.models.importers.graph import Graph
+from embedding_calculator.models.importers.graph import Graph, fold_batch_norm
 from embedding_calculator.models.importers.torch_state import read_state
 
 _EPSILON = 0.001
@@ -108,25 +108,16 @@ class _Network:
 
     def _embedding(self, value: str) -> str:
         weight = self.graph.weight("last_linear.weight", (512, 1792))
-        factor, shift = self._normalisation("last_bn", 512)
-        folded = self.graph.constant("last_linear.weight", weight * factor[:, None])
-        value = self.graph.node("Gemm", value, folded, self.graph.constant("last_linear.bias", shift), transB=1)
+        parameters = self._folded("last_linear", weight, "last_bn")
+        value = self.graph.node("Gemm", value, *parameters, transB=1)
         return self.graph.node("LpNormalization", value, axis=1, p=2)
 
     def _convolution(
         self, value: str, name: str, shape: tuple[int, int, int, int], *, stride: int = 1, pad: tuple[int, int] = (0, 0)
     ) -> str:
         """Convolution, batch normalisation and ReLU; the normalisation goes into the convolution's numbers."""
-        factor, shift = self._normalisation(f"{name}.bn", shape[0])
-        weight = self.graph.weight(f"{name}.conv.weight", shape) * factor[:, None, None, None]
-        value = self.graph.node(
-            "Conv",
-            value,
-            self.graph.constant(f"{name}.weight", weight),
-            self.graph.constant(f"{name}.bias", shift),
-            strides=[stride, stride],
-            pads=[*pad, *pad],
-        )
+        parameters = self._folded(name, self.graph.weight(f"{name}.conv.weight", shape), f"{name}.bn")
+        value = self.graph.node("Conv", value, *parameters, strides=[stride, stride], pads=[*pad, *pad])
         return self.graph.node("Relu", value)
 
     def _residual(
@@ -143,11 +134,11 @@ class _Network:
     def _pool(self, value: str) -> str:
         return self.graph.node("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2])
 
-    def _normalisation(self, name: str, channels: int) -> tuple[Floats, Floats]:
-        """Batch normalisation as a factor and a shift per channel."""
-        weight, bias, mean, variance = (
-            self.graph.weight(f"{name}.{part}", (channels,)).astype(np.float64)
+    def _folded(self, name: str, weight: Floats, normalisation: str) -> list[str]:
+        """The constants ``name.weight`` and ``name.bias`` of a layer and the batch normalisation behind it."""
+        statistics = [
+            self.graph.weight(f"{normalisation}.{part}", weight.shape[:1])
             for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        factor = weight / np.sqrt(variance + _EPSILON)
-        return factor.astype(np.float32), (bias - mean * factor).astype(np.float32)
+        ]
+        weight, bias = fold_batch_norm(weight, *statistics, epsilon=_EPSILON)
+        return [self.graph.constant(f"{name}.weight", weight), self.graph.constant(f"{name}.bias", bias)]

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedding_calculator.arrays import Floats
 from embedding_calculator.errors import ModelError
-from embedding_calculator.models.importers.graph import Graph
+from embedding_calculator.models.importers.graph import Graph, fold_batch_norm
 from embedding_calculator.models.importers.tensorflow_graph import tensorflow
 
 _EPSILON = 0.001
@@ -157,18 +156,19 @@ class _Network:
         """Convolution, batch normalisation and ReLU; as large as before where ``same`` and the stride is 1."""
         source, before = value
         name = f"InceptionV3/{name}"
-        mean, variance, shift = (
-            self.graph.weight(f"{name}/BatchNorm/{part}", (channels,)).astype(np.float64)
-            for part in ("moving_mean", "moving_variance", "beta")
-        )
-        factor = 1 / np.sqrt(variance + _EPSILON)
-        weight = self.graph.weight(f"{name}/weights", (*kernel, before, channels)) * factor
+        statistics = [
+            self.graph.weight(f"{name}/BatchNorm/{part}", (channels,))
+            for part in ("beta", "moving_mean", "moving_variance")
+        ]
+        weight = self.graph.weight(f"{name}/weights", (*kernel, before, channels)).transpose(3, 2, 0, 1)
+        gamma = np.ones(channels, np.float32)  # its training left that factor to the next layer
+        weight, bias = fold_batch_norm(weight, gamma, *statistics, epsilon=_EPSILON)
         pad = [kernel[0] // 2, kernel[1] // 2] if same and stride == 1 else [0, 0]
         result = self.graph.node(
             "Conv",
             source,
-            self.graph.constant(f"{name}/weights", _single(weight.transpose(3, 2, 0, 1))),
-            self.graph.constant(f"{name}/biases", _single(shift - mean * factor)),
+            self.graph.constant(f"{name}/weights", weight),
+            self.graph.constant(f"{name}/biases", bias),
             strides=[stride, stride],
             pads=pad * 2,
         )
@@ -185,7 +185,3 @@ class _Network:
     def _joined(self, *values: _Value) -> _Value:
         together = self.graph.node("Concat", *(name for name, _ in values), axis=1)
         return together, sum(channels for _, channels in values)
-
-
-def _single(array: NDArray[np.float64]) -> Floats:
-    return array.astype(np.float32)

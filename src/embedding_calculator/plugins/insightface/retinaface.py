@@ -36,18 +36,21 @@ class RetinaFace:
         self._landmark_std = np.float32(parameters["landmark_std"])
 
     def decode(self, outputs: Mapping[str, Floats], canvas: tuple[int, int], threshold: float) -> Detections:
-        """Faces at least as probable as ``threshold``, in pixels of the canvas (width, height)."""
+        """Faces at least as probable as ``threshold``, in pixels of the canvas (width, height).
+
+        Raises ValueError where the outputs are those of another kind of network.
+        """
         del canvas  # the outputs are grids already
         return best((self._decode_stride(outputs, stride, threshold) for stride in _ANCHORS), self._overlap)
 
     def _decode_stride(self, outputs: Mapping[str, Floats], stride: int, threshold: float) -> Detections:
         sides = np.array(_ANCHORS[stride], np.float32)
         # Channels: no face for each anchor, then face for each anchor.
-        scores = outputs[f"face_rpn_cls_prob_reshape_stride{stride}_output"][0, len(sides) :]
+        scores = _grid(outputs, "cls_prob_reshape", stride)[len(sides) :]
         anchors, rows, columns = np.nonzero(scores >= threshold)
 
         def chosen(kind: str) -> Floats:
-            grid = outputs[f"face_rpn_{kind}_stride{stride}_output"][0]
+            grid = _grid(outputs, kind, stride)
             values: Floats = grid.reshape(len(sides), -1, *grid.shape[1:])[anchors, :, rows, columns]
             return values
 
@@ -63,3 +66,12 @@ class RetinaFace:
             probabilities=scores[anchors, rows, columns],
             landmarks=centre[:, None] + points * side[:, None],
         )
+
+
+def _grid(outputs: Mapping[str, Floats], kind: str, stride: int) -> Floats:
+    """One output for the one picture, ``(channels, rows, columns)``."""
+    name = f"face_rpn_{kind}_stride{stride}_output"
+    if name not in outputs:
+        raise ValueError(f"the head 'retinaface' reads the output {name}; this network has {', '.join(outputs)}")
+    grid: Floats = outputs[name][0]
+    return grid

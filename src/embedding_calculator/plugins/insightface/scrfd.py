@@ -30,11 +30,20 @@ class SCRFD:
         self._overlap = float(parameters["overlap"])
 
     def decode(self, outputs: Mapping[str, Floats], canvas: tuple[int, int], threshold: float) -> Detections:
-        """Faces at least as probable as ``threshold``, in pixels of the canvas (width, height; multiples of 32)."""
+        """Faces at least as probable as ``threshold``, in pixels of the canvas (width, height; multiples of 32).
+
+        Raises ValueError where the outputs are those of another kind of network.
+        """
         grids = {
             width: sorted((array.reshape(-1, width) for array in outputs.values() if array.shape[-1] == width), key=len)
             for width in (_SCORE, _BOX, _POINTS)
         }
+        if any(len(grid) != len(_STRIDES) for grid in grids.values()):
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+            raise ValueError(
+                "the head 'scrfd' reads nine outputs, three each of 1, 4 and 10 numbers an anchor; "
+                f"this network has {shapes}"
+            )
         return best(
             (
                 _decode_stride(

@@ -35,7 +35,8 @@ _MIRRORED = [1, 0, 2, 4, 3]
 """What each of the five points becomes in a mirror."""
 
 _CERTAIN = 0.5
-"""Probability from which what the network sees is a face, and its points are worth having."""
+"""Probability from which what the network sees is a face, and its points are worth having. From 0.3 to 0.9 no embedding
+of 503 photos of LFW changes."""
 
 
 @dataclass(frozen=True, slots=True)

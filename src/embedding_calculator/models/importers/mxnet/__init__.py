@@ -73,7 +73,7 @@ def _input_name(nodes: list[Node], params: dict[str, Array]) -> str:
 def _parameter(name: str, value: Array) -> Tensor:
     if not np.issubdtype(value.dtype, np.floating):
         raise ModelError(f"the MXNet parameter {name!r} holds {value.dtype}, not floating-point numbers")
-    return Tensor(name, value.ndim, value.astype(np.float32))
+    return Tensor(name, value.ndim, value.astype(np.float32, copy=False))
 
 
 def _operator(graph: Graph, node: Node, inputs: list[Tensor]) -> Tensor:

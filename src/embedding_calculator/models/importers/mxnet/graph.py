@@ -86,9 +86,10 @@ class Graph:
             ir_version=_IR_VERSION,
             producer_name="embedding-calculator",
         )
+        content = model.SerializeToString()  # Given the model itself, either would make the same bytes for itself.
         try:
-            onnx.checker.check_model(model)
-            return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+            onnx.checker.check_model(content)
+            return onnx.shape_inference.infer_shapes(content, check_type=True, strict_mode=True, data_prop=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as cause:
             raise ModelError(f"the MXNet graph and its weights do not fit together: {cause}") from cause
 
