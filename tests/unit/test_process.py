@@ -25,6 +25,26 @@ asyncio.run(trim_once())
 print((before - psutil.Process().memory_info().rss) // 2**20)
 """
 
+USED_AGAIN = """
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from embedding_calculator.http.memory import return_memory_promptly
+
+def photo():  # As much as a small one takes, in blocks none of which comes from the system by itself.
+    blocks = [bytes(bytearray(2**20)) for _ in range(6)]
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+return_memory_promptly()
+with ThreadPoolExecutor(1) as pool:
+    pool.submit(photo).result()
+    before = faults()
+    for _ in range(20):
+        pool.submit(photo).result()
+    print((faults() - before) // 20)
+"""
+
 WARNED = """
 import warnings
 from embedding_calculator.http.logs import configure
@@ -43,6 +63,12 @@ def run(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps it")
 def test_memory_under_a_byte_in_use_is_given_back() -> None:
     assert int(run(FREED).stdout) > 150
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_what_a_small_photo_needs_is_used_again() -> None:
+    pages = int(run(USED_AGAIN).stdout)
+    assert pages < 100, "of 1536, fetched from the system for every photo"
 
 
 @pytest.mark.parametrize(("level", "told"), [("INFO", False), ("WARNING", False), ("DEBUG", True)])

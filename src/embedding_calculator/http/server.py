@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from typing import Any, cast
 
+import cv2
 import structlog
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -189,6 +190,7 @@ def worker() -> FastAPI:
     """The application, in a process that is there for nothing else, so that it may set what holds for all of it."""
     return_memory_promptly()
     sys.setswitchinterval(_TURN)
+    cv2.setNumThreads(1)  # As with networks: photos beside each other, not threads inside one of them.
     app = create_app()
     gc.collect()
     gc.freeze()  # What is here now stays; looking through it again and again costs 20 ms each time.
