@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -156,40 +154,42 @@ def test_everybody_gets_what_would_have_come_alone(
     assert all(batch.size <= most or any(batch.shape == one.shape for one in batches) for batch, _ in network.runs)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a thread")
-def test_ctrl_c_strikes_nobody_else() -> None:
-    """The main thread is struck while it waits, then while it runs for others."""
+def test_ctrl_c_while_waiting_strikes_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Sums()
     batcher = Batcher(network)
 
-    def strike(waiting: int) -> None:
-        wait_for(lambda: len(network.runs) == 1 and len(batcher._waiting) == waiting)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    def struck(_: object) -> None:
+        raise KeyboardInterrupt
 
-    def once_it_runs() -> Outputs:
-        wait_for(lambda: bool(network.runs))
-        return batcher.run(pictures(3))
-
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(1) as pool:
         network.gate.clear()
         first = pool.submit(batcher.run, pictures(1))
         wait_for(lambda: bool(network.runs))
-        pool.submit(strike, 1)
-        with pytest.raises(KeyboardInterrupt):
-            batcher.run(pictures(2))
+        with monkeypatch.context() as patch:
+            patch.setattr(batcher._changed, "wait_for", struck)
+            with pytest.raises(KeyboardInterrupt):
+                batcher.run(pictures(2))
         network.gate.set()
         assert len(first.result()["sum"]) == 1
-        assert network.sizes == [1]
+    assert network.sizes == [1]
+    assert not batcher._waiting
 
-        network.runs.clear()
-        network.gate.clear()
-        second = pool.submit(once_it_runs)
-        pool.submit(strike, 1)
-        with pytest.raises(KeyboardInterrupt):
-            batcher.run(pictures(2))
-        network.gate.set()
-        assert len(second.result()["sum"]) == 3
-    assert network.sizes == [2, 3]
+
+def test_ctrl_c_while_running_for_others_leaves_them_to_each_other() -> None:
+    class Struck(Sums):
+        def run(self, batch: Floats) -> Outputs:
+            answer = super().run(batch)
+            if len(self.runs) == 2:
+                raise KeyboardInterrupt
+            return answer
+
+    network = Struck()
+    answers = all_at_once(Batcher(network), network, [pictures(1), pictures(2), pictures(3)])
+    assert sorted(isinstance(answer, KeyboardInterrupt) for answer in answers) == [False, False, True]
+    for answer, count in zip(answers, (1, 2, 3), strict=True):
+        assert isinstance(answer, BaseException) or len(answer["sum"]) == count
+    assert network.sizes[:2] == [1, 5]
+    assert len(network.runs) == 3
 
 
 class FixedBatch(Sums):
