@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -126,8 +126,8 @@ class Analyzer:
         # The smallest first: they need the finest pixels, which serve all others too.
         for first in reversed(range(0, len(faces), _FACES_AT_ONCE)):
             some = slice(first, first + _FACES_AT_ONCE)
-            crops = self._crops(picture, faces[some], plugins, whole)
-            batch = FaceBatch(picture.width, picture.height, faces[some], crops)
+            seen, crops = self._looked_at(picture, faces[some], plugins, whole)
+            batch = FaceBatch(picture.width, picture.height, seen, crops)
             for plugin in plugins:
                 start = time.perf_counter()
                 with _failures_named(plugin):
@@ -136,18 +136,19 @@ class Analyzer:
                 times.append((plugin.slug, start, time.perf_counter()))
         return Description(fields, times)
 
-    def _crops(
+    def _looked_at(
         self, picture: Picture, faces: Detections, plugins: Sequence[Configured[FacePlugin]], whole: bool
-    ) -> dict[Crop, Any]:
+    ) -> tuple[Detections, dict[Crop, Any]]:
+        """The faces with the best points to be had, and cut out as the plugins want them."""
         kinds = {plugin.run.crop for plugin in plugins if plugin.run.crop is not None}
-        if not kinds:
-            return {}
+        if plugins and not whole:
+            if kinds:
+                # At once as fine as the crops will want it: the second look wants less, and decoding would begin again.
+                points = _known(faces.landmarks, faces.boxes)
+                picture.raster(max(needed_scale(kind, faces.boxes, points) for kind in kinds))
+            faces = replace(faces, landmarks=self._refined(picture, faces))
         points = _known(faces.landmarks, faces.boxes)
-        if not whole:
-            # At once as fine as the crops will want it: the second look wants less, and decoding would begin again.
-            picture.raster(max(needed_scale(kind, faces.boxes, points) for kind in kinds))
-            points = _known(self._refined(picture, faces), faces.boxes)
-        return {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
+        return faces, {kind: cut(picture, kind, faces.boxes, points) for kind in kinds}
 
     def _refined(self, picture: Picture, faces: Detections) -> Floats:
         """The points of a second look, by detectors that have one."""

@@ -98,7 +98,7 @@ class Detector(Protocol):
 
 @runtime_checkable
 class Refiner(Protocol):
-    """A detector that can look again: better points for faces already found, for whoever needs aligned crops."""
+    """A detector that can look again: better points for faces already found, whenever a plugin is asked about them."""
 
     def refine(self, picture: Picture, detections: Detections) -> Floats:
         """``(N, 5, 2)`` landmarks, at least as good as ``detections.landmarks``, of one face or more."""

@@ -1,4 +1,4 @@
-"""The five points a detector found, told to the caller."""
+"""The five points of a face, told to the caller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from embedding_calculator.plugins.base import FaceBatch, Fields
 
 
 class LandmarksDetector:
-    """The detector's own points: left eye, right eye, nose, mouth left, mouth right (left = left in the image)."""
+    """The detector's points, of its second look where it has one: left eye, right eye, nose, mouth left, mouth right (left = left in the image)."""
 
     slug: ClassVar[str] = "landmarks"
     crop: Crop | None = None
