@@ -13,7 +13,10 @@ from embedding_calculator.plugins.base import FaceBatch, Fields
 
 
 class LandmarksDetector:
-    """The detector's points, of its second look where it has one: left eye, right eye, nose, mouth left, mouth right (left = left in the image)."""
+    """The detector's points, of its second look where it has one.
+
+    Left eye, right eye, nose, mouth left, mouth right (left = left in the image).
+    """
 
     slug: ClassVar[str] = "landmarks"
     crop: Crop | None = None
