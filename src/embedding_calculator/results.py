@@ -32,8 +32,8 @@ class Age:
 
     @property
     def years(self) -> str:
-        """For people to read: ``25-32``."""
-        return f"{self.low}-{self.high}"
+        """For people to read: ``25-32``, or ``26``."""
+        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,3 +85,7 @@ def test_faces_become_marks() -> None:
     assert known.landmarks is not None
     assert np.array_equal(known.landmarks, POINTS)
     assert (unknown.label, unknown.landmarks) == ("2 · 100 %", None)
+
+
+def test_an_age_that_is_one_year_is_told_once() -> None:
+    assert (Age(26, 26, 1.0).years, Age(25, 32, 1.0).years) == ("26", "25-32")
