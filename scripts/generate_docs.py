@@ -20,12 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import typer
-from fastapi.openapi.utils import get_openapi
 from rich.filesize import decimal
 
 from embedding_calculator.cli import app as commands
-from embedding_calculator.http import openapi
-from embedding_calculator.http.routes import router
+from embedding_calculator.http.app import interface
 from embedding_calculator.models.catalog import Catalog, Entry, Source
 from embedding_calculator.settings import Settings
 
@@ -136,7 +134,7 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def _document() -> dict[str, Any]:
-    return get_openapi(title=openapi.ABOUT["title"], version=openapi.ABOUT["version"], routes=router.routes)
+    return interface(with_keys=True).openapi()
 
 
 def _operation(title: str, operation: Mapping[str, Any]) -> str:
@@ -161,10 +159,10 @@ def _operation(title: str, operation: Mapping[str, Any]) -> str:
 
 
 def _answer(content: Mapping[str, Any]) -> str:
-    """What an answer is: the shape of its JSON, or the kinds of its other content."""
-    if "application/json" in content:
-        return _type(content["application/json"]["schema"])
-    return ", ".join(f"`{kind}`" for kind in content)
+    """What an answer is: the shape of its JSON, and the kinds of its other content."""
+    return " or ".join(
+        _type(one["schema"]) if kind == "application/json" else f"`{kind}`" for kind, one in content.items()
+    )
 
 
 def _type(schema: Mapping[str, Any]) -> str:
