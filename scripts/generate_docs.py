@@ -9,6 +9,7 @@ A page holds them between ``<!-- generated: NAME -->`` and ``<!-- end -->``; all
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -222,7 +223,11 @@ def _place(source: Source) -> str:
 
 
 def draw_picture(target: Path) -> None:
-    """The astronaut of scikit-image with everything that the default set finds, as ``scan --output`` draws it."""
+    """The astronaut of scikit-image with everything that the default set finds, as ``scan --output`` draws it.
+
+    It is the JPEG whose JSON the README shows beside it, and that tests/docs sends for it.
+    """
+    from PIL import Image
     from skimage.data import astronaut
 
     from embedding_calculator import FaceAnalyzer
@@ -230,7 +235,9 @@ def draw_picture(target: Path) -> None:
     from embedding_calculator.imaging.picture import ArrayPicture
 
     pixels = astronaut()  # type: ignore[no-untyped-call]
-    drawn = annotate(ArrayPicture(pixels), marks_of(FaceAnalyzer().find_faces(pixels)))
+    photo = io.BytesIO()
+    Image.fromarray(pixels).save(photo, "JPEG", quality=92)
+    drawn = annotate(ArrayPicture(pixels), marks_of(FaceAnalyzer().find_faces(photo.getvalue())))
     drawn.quantize(256).save(target, optimize=True)  # a third of the bytes
 
 
