@@ -9,6 +9,7 @@ A page holds them between ``<!-- generated: NAME -->`` and ``<!-- end -->``; all
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -20,12 +21,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import typer
-from fastapi.openapi.utils import get_openapi
 from rich.filesize import decimal
 
 from embedding_calculator.cli import app as commands
-from embedding_calculator.http import openapi
-from embedding_calculator.http.routes import router
+from embedding_calculator.http.app import interface
 from embedding_calculator.models.catalog import Catalog, Entry, Source
 from embedding_calculator.settings import Settings
 
@@ -136,7 +135,7 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 @cache
 def _document() -> dict[str, Any]:
-    return get_openapi(title=openapi.ABOUT["title"], version=openapi.ABOUT["version"], routes=router.routes)
+    return interface(with_keys=True).openapi()
 
 
 def _operation(title: str, operation: Mapping[str, Any]) -> str:
@@ -161,10 +160,10 @@ def _operation(title: str, operation: Mapping[str, Any]) -> str:
 
 
 def _answer(content: Mapping[str, Any]) -> str:
-    """What an answer is: the shape of its JSON, or the kinds of its other content."""
-    if "application/json" in content:
-        return _type(content["application/json"]["schema"])
-    return ", ".join(f"`{kind}`" for kind in content)
+    """What an answer is: the shape of its JSON, and the kinds of its other content."""
+    return " or ".join(
+        _type(one["schema"]) if kind == "application/json" else f"`{kind}`" for kind, one in content.items()
+    )
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -224,7 +223,11 @@ def _place(source: Source) -> str:
 
 
 def draw_picture(target: Path) -> None:
-    """The astronaut of scikit-image with everything that the default set finds, as ``scan --output`` draws it."""
+    """The astronaut of scikit-image with everything that the default set finds, as ``scan --output`` draws it.
+
+    It is the JPEG whose JSON the README shows beside it, and that tests/docs sends for it.
+    """
+    from PIL import Image
     from skimage.data import astronaut
 
     from embedding_calculator import FaceAnalyzer
@@ -232,7 +235,9 @@ def draw_picture(target: Path) -> None:
     from embedding_calculator.imaging.picture import ArrayPicture
 
     pixels = astronaut()  # type: ignore[no-untyped-call]
-    drawn = annotate(ArrayPicture(pixels), marks_of(FaceAnalyzer().find_faces(pixels)))
+    photo = io.BytesIO()
+    Image.fromarray(pixels).save(photo, "JPEG", quality=92)
+    drawn = annotate(ArrayPicture(pixels), marks_of(FaceAnalyzer().find_faces(photo.getvalue())))
     drawn.quantize(256).save(target, optimize=True)  # a third of the bytes
 
 

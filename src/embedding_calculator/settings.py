@@ -221,7 +221,7 @@ class Settings(BaseSettings):
     api_keys: Secrets = Field(
         (),
         description="Keys, separated by commas or blanks, of which each request must carry one in `x-api-key`; health "
-        "checks need none. Empty: everybody may ask.",
+        "checks and the page `/apidocs` need none. Empty: everybody may ask.",
     )
     cors_origins: Names = Field(
         (), description="Origins whose pages may ask from a browser, `*` for all; by default none."
@@ -244,7 +244,8 @@ class Settings(BaseSettings):
     logging_level_name: Level = Field("INFO", description="Least severity that is logged.")
     flask_env: str = Field(
         "production",
-        description="`development` logs coloured lines with tracebacks even where there is no terminal.",
+        description="`development` logs lines for people, with tracebacks, even where there is no terminal; they are "
+        "coloured only at one.",
     )
     app_version_string: str = Field("dev", description="`build_version` in `/status` and in every log line.")
     be_version: str | None = Field(None, description="A warning is logged at start if it differs from the above.")

@@ -17,13 +17,12 @@ from typing import Any
 import httpx
 import pytest
 import typer
-from fastapi.routing import APIRoute
 from PIL import Image
 from skimage.data import astronaut
 
 from conftest import free_port, wait_until_ready
 from embedding_calculator.cli import app as commands
-from embedding_calculator.http.routes import router
+from embedding_calculator.http.app import interface
 from embedding_calculator.settings import Settings
 from pages import FENCE, ROOT, Block, blocks
 
@@ -148,10 +147,11 @@ def test_every_page_is_reached_from_the_site_and_the_readme() -> None:
 
 def test_every_route_is_told() -> None:
     page = (ROOT / "docs/http-api.md").read_text()
-    for route in router.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in route.methods or ():
-                assert f"### {method} {route.path}\n" in page
+    document = interface(with_keys=True).openapi()
+    assert "/batch/find_faces" in document["paths"]
+    for path, operations in document["paths"].items():
+        for method in operations:
+            assert f"### {method.upper()} {path}\n" in page
     assert "`/apidocs`" in page
     assert "`/frs-core-api.json`" in page
 

@@ -29,8 +29,9 @@ COMPOSE = sorted((ROOT / "deploy/compose").glob("*.yaml"))
 VARIABLES = {name.upper() for name in Settings.model_fields}
 NEEDS_EXTRA = "needs the packages of the extra `images`: make lint-images"
 
+PLUGINS = ("FACE_DETECTION_PLUGIN", "CALCULATION_PLUGIN", "EXTRA_PLUGINS")
 ORIGINAL_BUILD_ARGUMENTS = {
-    *("FACE_DETECTION_PLUGIN", "CALCULATION_PLUGIN", "EXTRA_PLUGINS", "GPU_IDX", "INTEL_OPTIMIZATION"),
+    *(*PLUGINS, "GPU_IDX", "INTEL_OPTIMIZATION"),
     *("SKIP_TESTS", "BE_VERSION", "APP_VERSION_STRING", "BASE_IMAGE"),
 }
 ORIGINAL_TAGS = {"", "-facenet", "-mobilenet", "-mobilenet-gpu", "-arcface-r100", "-arcface-r100-gpu"}
@@ -157,9 +158,19 @@ def test_images_are_made_with_arguments_and_plugins_that_exist() -> None:
     registry = Registry(Catalog.load())
     for target in bake().values():
         assert set(target["args"]) <= arguments
-        for variable in ("FACE_DETECTION_PLUGIN", "CALCULATION_PLUGIN", "EXTRA_PLUGINS"):
+        for variable in PLUGINS:
             for name in filter(None, target["args"].get(variable, "").split(",")):
                 registry.entry(PluginName.parse(name))
+
+
+def test_who_had_the_originals_image_is_told_the_variables_that_came_with_it() -> None:
+    targets = {suffix: target["args"] for target in bake().values() for suffix in suffixes(target)}
+    page = (ROOT / "docs/migration.md").read_text()
+    rows = re.findall(r"^\| .*?`(-[a-z0-9-]+)`.*? \| `(.+?)` \| `(.+?)` \| `?(.+?)`? \|$", page, re.MULTILINE)
+    assert {suffix for suffix, *_ in rows} == {"-facenet", "-mobilenet", "-arcface-r100"}
+    for number, (suffix, detector, calculator, extra) in enumerate(rows):
+        told = rows[number - 1][3] if extra == "the same" else extra
+        assert [targets[suffix][name] for name in PLUGINS] == [detector, calculator, told]
 
 
 def test_gpu_images_stand_on_cuda_and_ask_for_the_first_gpu() -> None:

@@ -42,7 +42,7 @@ def test_box_and_points_are_drawn_where_they_are() -> None:
 
 
 def test_label_stands_above_the_box_and_is_legible() -> None:
-    drawn = draw(ArrayPicture(ASTRONAUT), [Mark(BOX, "1 · female 25-32 · 99 %")])
+    drawn = draw(ArrayPicture(ASTRONAUT), [Mark(BOX, "1: female, 25-32 (0.99)")])
     above = drawn[48:64, 180:260].astype(int)
     assert (np.abs(above - FOUND).sum(axis=2) < 30).mean() > 0.4
     assert (above.sum(axis=2) < 150).mean() > 0.05
@@ -53,7 +53,7 @@ def test_label_stands_above_the_box_and_is_legible() -> None:
 )
 def test_labels_stay_in_the_picture(box: tuple[float, float, float, float]) -> None:
     without = draw(ArrayPicture(ASTRONAUT), [Mark(box)])
-    drawn = draw(ArrayPicture(ASTRONAUT), [Mark(box, "1 · 99 %")])
+    drawn = draw(ArrayPicture(ASTRONAUT), [Mark(box, "1 (0.99)")])
     rows, columns = np.nonzero((drawn != without).any(axis=2))
     assert rows.max() - rows.min() >= 12
     assert columns.max() - columns.min() >= 35
@@ -80,11 +80,11 @@ def test_faces_become_marks() -> None:
         gender=Gender("female", 0.99),
     )
     known, unknown = marks_of([face, Face(Box(1, 2, 3, 4, 1.0))])
-    assert known.label == "1 · female 25-32 · 99 %"
+    assert known.label == "1: female, 25-32 (0.99)"
     assert known.box == (176, 68, 272, 192)
     assert known.landmarks is not None
     assert np.array_equal(known.landmarks, POINTS)
-    assert (unknown.label, unknown.landmarks) == ("2 · 100 %", None)
+    assert (unknown.label, unknown.landmarks) == ("2 (1.00)", None)
 
 
 def test_an_age_that_is_one_year_is_told_once() -> None:

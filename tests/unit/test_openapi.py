@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from embedding_calculator.http.app import create_app
+from embedding_calculator.http.app import create_app, interface
 from embedding_calculator.settings import Settings
 from fakes import fake_choices
 
@@ -40,6 +40,19 @@ SAME_EVERY_TIME = settings(max_examples=25, derandomize=True, suppress_health_ch
 def as_it_is(_: schemathesis.SerializationContext, value: object) -> bytes:
     """The bytes and the text of the document's own strings."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
+def test_examples_of_errors_are_those_of_their_status() -> None:
+    document = interface(with_keys=True).openapi()
+    told = [
+        (status, example["value"]["message"])
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+        for example in answer.get("content", {}).get("application/json", {}).get("examples", {}).values()
+    ]
+    assert {status for status, _ in told} == {"400", "408", "413", "500", "503"}
+    assert all(message.startswith(f"{status} ") for status, message in told if status != "500")
 
 
 @SCHEMA.parametrize()

@@ -169,6 +169,26 @@ def test_keys_are_asked_for_where_there_are_any() -> None:
             assert upload(client, {"x-api-key": key}).status_code == 200
 
 
+def test_a_browser_opens_the_documentation_without_a_key_and_is_told_to_enter_one() -> None:
+    with TestClient(create_app(fake_choices(), Settings(api_keys="key"))) as client:
+        page = client.get("/apidocs")
+        assert page.status_code == 200
+        for part in ("/apidocs/", "/apidocs/index.html", *re.findall(r'(?:href|src)="([^"]+)"', page.text)):
+            assert client.get(part).status_code == 200, part
+        document = client.get("/frs-core-api.json").json()
+        assert list(document["components"]["securitySchemes"].values()) == [
+            {"type": "apiKey", "in": "header", "name": "x-api-key"}
+        ]
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                refused = client.request(method, path).status_code == 401
+                assert refused == ("security" in operation) == ("401" in operation["responses"]), path
+        assert client.get("/static-offline-docs/%2e%2e/status").status_code == 404
+    with TestClient(create_app(fake_choices())) as client:
+        document = client.get("/frs-core-api.json").json()
+        assert "securitySchemes" not in document["components"]
+
+
 def test_pages_of_other_origins_may_ask_only_where_configured() -> None:
     origin = {"origin": "https://a.example", "access-control-request-method": "POST"}
     with TestClient(create_app(fake_choices())) as client:

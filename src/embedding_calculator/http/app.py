@@ -15,12 +15,13 @@ import structlog
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
+from starlette.types import Lifespan
 
 from embedding_calculator.engine.admission import Admission
 from embedding_calculator.engine.assembly import build
 from embedding_calculator.engine.choices import Choices
 from embedding_calculator.http import batch, errors, openapi, routes
-from embedding_calculator.http.keys import Keys
+from embedding_calculator.http.keys import OPEN_PATHS, Keys
 from embedding_calculator.http.logs import configure
 from embedding_calculator.http.memory import trim_regularly
 from embedding_calculator.http.metrics import Metrics
@@ -62,18 +63,8 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
             yield
         trimming.cancel()
 
-    # The pages of the documentation come from the package, so that they open where there is no internet.
-    app = FastAPIOffline(
-        docs_url="/apidocs",
-        redoc_url=None,
-        openapi_url="/frs-core-api.json",
-        redirect_slashes=False,
-        lifespan=lifespan,
-        **openapi.ABOUT,
-    )
+    app = interface(with_keys=bool(settings.api_keys), lifespan=lifespan)
     app.state.service = Service(choices, settings, admission, metrics, tracing)
-    app.include_router(routes.router)
-    app.include_router(batch.router)
     if settings.api_keys:
         app.add_middleware(Keys, keys=[key.get_secret_value() for key in settings.api_keys])
     if settings.cors_origins:
@@ -86,6 +77,24 @@ def create_app(choices: Choices | None = None, settings: Settings | None = None)
         )
     app.add_middleware(Shell, metrics=metrics, tracing=tracing)
     errors.install(app, metrics)
+    return app
+
+
+def interface(*, with_keys: bool, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Every route and its documentation, with nothing behind them yet."""
+    # The pages of the documentation come from the package, so that they open where there is no internet.
+    app = FastAPIOffline(
+        docs_url="/apidocs",
+        redoc_url=None,
+        openapi_url="/frs-core-api.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+        **openapi.ABOUT,
+    )
+    app.include_router(routes.router)
+    app.include_router(batch.router)
+    if with_keys:
+        openapi.with_keys(app.openapi(), free=OPEN_PATHS)  # FastAPI keeps the document that it has made once.
     return app
 
 

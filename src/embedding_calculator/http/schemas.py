@@ -144,4 +144,4 @@ class Scanned(BaseModel):
 class Error(BaseModel):
     """What went wrong."""
 
-    message: str = Field(examples=["400 Bad Request: No face is found in the given image"])
+    message: str

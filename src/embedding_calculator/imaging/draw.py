@@ -31,7 +31,7 @@ class Mark:
     """One face to draw, in pixels of the whole picture.
 
     ``box``: x_min, y_min, x_max, y_max. ``landmarks``: ``(5, 2)`` float32, or None. ``label``: one short line, such
-    as ``1 · female 25-32 · 99 %``; may be empty.
+    as ``1: female, 25-32 (0.99)``; may be empty.
     """
 
     box: tuple[float, float, float, float]
@@ -73,11 +73,13 @@ def annotate(
 
 
 def describe(number: int, face: Face) -> str:
-    """What is written at a face: its number and what is known of it, ``1 · female 25-32 · 99 %``."""
-    age = "" if face.age is None else face.age.years
-    gender = "" if face.gender is None else face.gender.value
-    parts = [str(number), f"{gender} {age}".strip(), f"{face.box.probability:.0%}".replace("%", " %")]
-    return " · ".join(part for part in parts if part)
+    """What is written at a face: its number, what is known of it, and how sure the detector is that it is one.
+
+    As ``1: female, 25-32 (0.99)``. In the font that Pillow carries a blank or a dot between two numbers hardly shows.
+    """
+    known = [face.gender and face.gender.value, face.age and face.age.years]
+    told = ", ".join(one for one in known if one)
+    return f"{number}{told and f': {told}'} ({face.box.probability:.2f})"
 
 
 def marks_of(faces: Sequence[Face]) -> list[Mark]:
