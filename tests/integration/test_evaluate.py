@@ -103,5 +103,5 @@ def test_masks_are_judged_on_the_faces_found(shared: Path, tmp_path: Path) -> No
 
 def test_without_the_extra_the_remedy_is_told(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'embedding-calculator\[tools\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[tools\]'"):
         run("pairs", pairs, "--images", tmp_path, "-o", tmp_path / "out")
