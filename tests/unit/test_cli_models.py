@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,6 +72,22 @@ def test_the_table_names_every_model() -> None:
     table = call("list").stdout
     for word in ("tiny", "test.Calculator", "MIT", "no", "missing", "weights"):
         assert word in table
+
+
+def test_what_is_here_is_seen_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    piped = call("list").stdout
+    assert piped.splitlines()[0].split() == ["model", "here", "commercial", "size", "licence", "verified"]
+    assert "…" not in piped
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    head, *rows = re.sub(r"\x1b\[[\d;]*m", "", call("list").stdout).splitlines()
+    assert head.split() == ["model", "here", "commercial", "size", "licence"]
+    assert max(map(len, rows)) <= 80
+    (row,) = [row for row in rows if row.startswith("  tiny ")]
+    assert row.split()[:3] == ["tiny", "missing", "no"]
+    assert row.split()[-1] == "MIT"
 
 
 @pytest.mark.parametrize(
