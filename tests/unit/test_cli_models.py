@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -66,6 +67,22 @@ def test_a_model_from_listed_to_verified() -> None:
     damaged = call("verify")
     assert damaged.exit_code == 1
     assert damaged.stdout == "tiny: damaged; fetch it: embedding-calculator models pull tiny --accept-licence\n"
+
+
+def test_a_pull_goes_on_after_a_failure(tmp_path: Path) -> None:
+    text = (tmp_path / "mine/tiny.toml").read_text()
+    absent = hashlib.sha256(b"absent").hexdigest()
+    lost = text.replace(hashlib.sha256(CONTENT).hexdigest(), absent).replace('"tiny"', '"lost"')
+    (tmp_path / "mine/lost.toml").write_text(lost)
+    result = call("pull", "lost", "tiny", "--accept-licence")
+    assert result.exit_code == 1
+    first, *_, last = result.stderr.splitlines()
+    assert first.startswith("error: Model 'lost' could not be fetched")
+    assert last == "tiny: fetched (MIT)"
+    assert str(result.exception) == (
+        "1 of 2 are missing: lost. Try again: embedding-calculator models pull lost --accept-licence"
+    )
+    assert row()["state"] == "present"
 
 
 def test_the_table_names_every_model() -> None:

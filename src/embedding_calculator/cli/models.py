@@ -170,23 +170,41 @@ def _print_table(catalog: Catalog, store: Store) -> None:
 def _pull(
     store: Store, entries: Sequence[Entry], folders: Sequence[Path], *, accept_licences: bool, commercial_only: bool
 ) -> None:
+    from embedding_calculator.errors import ModelError
+    from embedding_calculator.models.catalog import pull_command
     from embedding_calculator.models.sources import Sources
 
-    missing = [entry for entry in entries if store.state(entry) != "present"]
+    # What a licence forbids is told before anything is fetched, of all models at once.
+    missing = store.permitted(entries, accept_licences=accept_licences, commercial_only=commercial_only)
+    failed = []
     with _progress_bars() as progress:
         sources = Sources(folders, progress)
-        store.pull(entries, sources, accept_licences=accept_licences, commercial_only=commercial_only)
-    for entry in missing:
-        typer.echo(f"{entry.name}: fetched ({entry.licence})", err=True)
-        for manifest in store.manifests(entry).values():
-            for part in manifest.parts:
-                if part.pinned:
-                    typer.echo(
-                        f"  {part.filename}: its publisher tells no hash; pinned to sha256 {part.sha256} as fetched",
-                        err=True,
-                    )
+        for entry in missing:
+            try:
+                store.pull([entry], sources, accept_licences=accept_licences, commercial_only=commercial_only)
+            except ModelError as error:
+                if len(missing) == 1:
+                    raise
+                failed.append(entry)
+                typer.echo(f"error: {error}", err=True)
+            else:
+                _tell_fetched(store, entry)
+    if failed:
+        names = ", ".join(entry.name for entry in failed)
+        raise ModelError(f"{len(failed)} of {len(missing)} are missing: {names}. Try again: {pull_command(failed)}")
     if not missing:
         typer.echo(f"All {len(entries)} models are here." if len(entries) > 1 else "The model is here.", err=True)
+
+
+def _tell_fetched(store: Store, entry: Entry) -> None:
+    typer.echo(f"{entry.name}: fetched ({entry.licence})", err=True)
+    for manifest in store.manifests(entry).values():
+        for part in manifest.parts:
+            if part.pinned:
+                typer.echo(
+                    f"  {part.filename}: its publisher tells no hash; pinned to sha256 {part.sha256} as fetched",
+                    err=True,
+                )
 
 
 @contextlib.contextmanager
