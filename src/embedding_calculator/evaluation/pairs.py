@@ -147,7 +147,7 @@ def write_report(verification: Verification, folder: Path, asked: Sequence[tuple
     report = Report(
         title="Verification: one person or two?",
         lead=f"{len(result.same)} pairs of photos were judged by the distance of their embeddings"
-        + (f"; {result.left_out} more were left out, because a photo shows no face." if result.left_out else "."),
+        + (f"; left out, because a photo shows no face: {result.left_out}." if result.left_out else "."),
         facts=[
             (f"{folds.mean:.2%}".replace("%", " %"), f"accuracy, ± {folds.standard_error * 100:.2f}"),
             (f"{accepted[0][1]:.1%}".replace("%", " %"), "true accepts at 1 % false ones"),
