@@ -13,7 +13,7 @@ from embedding_calculator.cli import app
 
 def commands(group: Any, *above: str) -> dict[str, str]:
     """The docstring of every command by its words."""
-    found = {}
+    found: dict[str, str] = {}
     for name, command in group.commands.items():
         words = (*above, name)
         found |= commands(command, *words) if hasattr(command, "commands") else {" ".join(words): command.help}
