@@ -62,6 +62,11 @@ class PluginError(EmbeddingCalculatorError):
         self.plugin = plugin
 
 
+def install_extra(extra: str) -> str:
+    """How to get an optional part of the installation: from the folder, for the package is on no index."""
+    return f"in this project's folder, pip install '.[{extra}]'"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?``, or nothing where no name that is known resembles it."""
     alike = get_close_matches(name, list(known), n=1, cutoff=0.7)

@@ -178,7 +178,7 @@ def test_generated_parts_are_current() -> None:
 
 
 def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="needs the extra: pip install embedding-calculator[docs]")
+    pytest.importorskip("mkdocs", reason="needs the extra: pip install '.[docs]'")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
         cwd=ROOT,

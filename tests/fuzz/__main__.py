@@ -21,7 +21,7 @@ KEPT = Path(__file__).parents[2] / "build" / "fuzz"
 def main() -> int:
     """How many targets broke."""
     if find_spec("atheris") is None:
-        print("Skipped: atheris is not installed (pip install 'embedding-calculator[fuzz]'; Linux and macOS only).")
+        print("Skipped: atheris is not installed (pip install '.[fuzz]'; Linux and macOS only).")
         return 0
     names = sys.argv[1:] or list(TARGETS)
     if find_spec("tensorflow") is None:

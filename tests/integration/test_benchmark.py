@@ -103,6 +103,15 @@ def failing() -> Iterator[str]:
         server.shutdown()
 
 
+def test_without_psutil_the_load_is_told_and_no_more(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(service, "-t", "0.1").stdout.split("errors", 1)[1].split()[:2] == ["CPUs", "memory"]
+    for package in ("psutil", "jinja2", "matplotlib"):
+        monkeypatch.setitem(sys.modules, package, None)
+    header, load = run(service, "-t", "0.1").stdout.splitlines()
+    assert header.split()[-1] == "errors"
+    assert load.split()[-1] == "0"
+
+
 def test_failed_requests_are_counted_and_change_the_exit_status(failing: str) -> None:
     result = run(failing, "-t", "0.2")
     assert result.exit_code == 1

@@ -123,10 +123,12 @@ def test_tune(tmp_path: Path, load_model: Callable[[str], Model], monkeypatch: p
     monkeypatch.setenv("EXTRA_PLUGINS", " ")
     monkeypatch.setattr(tuning, "_ROUND_SECONDS", 0.02)
     monkeypatch.setattr(tuning, "_ROUNDS", 2)
-    runner = CliRunner(env={"COLUMNS": "200"})
+    runner = CliRunner(env={"COLUMNS": "80"})
     shown = runner.invoke(app, ["tune", "--dry-run"])
     assert shown.exit_code == 0, shown.output
-    assert "sface_2021dec network" in shown.output
+    assert "\nsface_2021dec, 1x3x112x112\n" in shown.output
+    assert shown.output.count("fastest") == shown.output.count("in use") == 3
+    assert "…" not in shown.output
     assert not (tmp_path / "tuning.json").exists()
 
     shown = runner.invoke(app, ["tune", "--batches"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import socket
@@ -32,14 +33,16 @@ SMALL = {"EXTRA_PLUGINS": " ", "UWSGI_THREADS": "1"}
 
 
 @contextmanager
-def started(*arguments: str, scheme: str = "http", **environment: str) -> Iterator[tuple[str, psutil.Process]]:
-    """The command ``serve`` on a free port, and its process."""
+def started(
+    *arguments: str, scheme: str = "http", told: str = "", **environment: str
+) -> Iterator[tuple[str, psutil.Process]]:
+    """The command ``serve`` on a free port, and its process; what it logs is written into the file ``told``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     variables = {**os.environ, **SMALL, "ML_PORT": str(port), "ML_HOST": "127.0.0.1", **environment}
     url = f"{scheme}://127.0.0.1:{port}"
-    with TemporaryFile() as log:
+    with Path(told).open("w+b") if told else TemporaryFile() as log:
         command = [sys.executable, "-m", "embedding_calculator", "serve", *arguments]
         process = subprocess.Popen(command, env=variables, stderr=log)
         try:
@@ -50,6 +53,20 @@ def started(*arguments: str, scheme: str = "http", **environment: str) -> Iterat
             if process.poll() is None:
                 process.terminate()
             process.wait(30)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_log_tells_once_where_it_listens_and_that_it_stopped(processes: str, tmp_path: Path) -> None:
+    with started(told=str(tmp_path / "log"), UWSGI_PROCESSES=processes) as (url, process):
+        httpx.get(url + "/nowhere")
+        process.terminate()
+        process.wait(30)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert all(list(line)[:3] == ["timestamp", "severity", "message"] for line in lines)
+    messages = [line["message"] for line in lines if line["message"] != "models are open and warm"]
+    assert sorted(messages) == [f"listening on {url}", "request", "stopped"]
+    assert len(lines) == 3 + int(processes)
+    assert {line["module"] for line in lines if line["message"] == "request"} == {"shell"}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +124,7 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on() -> None:
     with started(UWSGI_PROCESSES="2") as (url, process), ThreadPoolExecutor(4) as pool:
 
         def workers() -> set[int]:
-            return {child.pid for child in process.children() if "spawn_main" in " ".join(child.cmdline())}
+            return {child.pid for child in process.children() if is_worker(child)}
 
         wait_for(lambda: metric(url, "workers") == 2)
         before = workers()
@@ -123,6 +140,14 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on() -> None:
         assert min(before) not in workers()
         assert ask(url, small) == 200
         assert metric(url, "faces_total") >= seen[200]  # Counts of the dead still count.
+
+
+def is_worker(child: psutil.Process) -> bool:
+    """Whether it is one that lives: a killed one has no command line until its parent has looked after it."""
+    try:
+        return "spawn_main" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_overload_is_refused_and_what_was_accepted_is_answered(photo: bytes) -> None:

@@ -67,6 +67,14 @@ def test_mistakes_are_told_and_drawn(samples: Path, wrong: Path, tmp_path: Path)
     assert (red[:, 0] - red[:, 1:].max(axis=1)).max() > 120
 
 
+def test_a_second_run_does_not_scan_what_the_first_drew(samples: Path, tmp_path: Path) -> None:
+    shutil.copy(samples / "012_4.jpg", tmp_path)
+    drawn = tmp_path / "drawn"
+    for _ in range(2):
+        assert "in 1 photo\n" in scan(tmp_path, "-o", drawn, "--plugins", "").stdout
+    assert "in 1 photo\n" in scan(drawn, "-o", drawn, "--plugins", "").stdout
+
+
 def test_boxes_and_no_pictures(shared: Path, tmp_path: Path) -> None:
     folder = shared / "data/boxes"
     with (folder / "boxes.csv").open() as file:

@@ -204,7 +204,7 @@ def test_unless_asked_for_nothing_of_it_is_loaded(variable: str) -> None:
 @pytest.mark.parametrize(
     ("code", "environment", "said"),
     [
-        ("sys.modules['opentelemetry.sdk'] = None", {}, "pip install 'embedding-calculator[otlp]'"),
+        ("sys.modules['opentelemetry.sdk'] = None", {}, "pip install '.[otlp]'"),
         ("sys.modules['opentelemetry.sdk'] = None", {"UWSGI_PROCESSES": "2"}, "the extra 'otlp' brings it"),
         ("pass", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http/protobuf, not 'grpc'"),
         ("pass", {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}, "'collector:4317' is no address"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,10 +69,42 @@ def test_a_model_from_listed_to_verified() -> None:
     assert damaged.stdout == "tiny: damaged; fetch it: embedding-calculator models pull tiny --accept-licence\n"
 
 
+def test_a_pull_goes_on_after_a_failure(tmp_path: Path) -> None:
+    text = (tmp_path / "mine/tiny.toml").read_text()
+    absent = hashlib.sha256(b"absent").hexdigest()
+    lost = text.replace(hashlib.sha256(CONTENT).hexdigest(), absent).replace('"tiny"', '"lost"')
+    (tmp_path / "mine/lost.toml").write_text(lost)
+    result = call("pull", "lost", "tiny", "--accept-licence")
+    assert result.exit_code == 1
+    first, *_, last = result.stderr.splitlines()
+    assert first.startswith("error: Model 'lost' could not be fetched")
+    assert last == "tiny: fetched (MIT)"
+    assert str(result.exception) == (
+        "1 of 2 are missing: lost. Try again: embedding-calculator models pull lost --accept-licence"
+    )
+    assert row()["state"] == "present"
+
+
 def test_the_table_names_every_model() -> None:
     table = call("list").stdout
     for word in ("tiny", "test.Calculator", "MIT", "no", "missing", "weights"):
         assert word in table
+
+
+def test_what_is_here_is_seen_where_the_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    piped = call("list").stdout
+    assert piped.splitlines()[0].split() == ["model", "here", "commercial", "size", "licence", "verified"]
+    assert "…" not in piped
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    head, *rows = re.sub(r"\x1b\[[\d;]*m", "", call("list").stdout).splitlines()
+    assert head.split() == ["model", "here", "commercial", "size", "licence"]
+    assert max(map(len, rows)) <= 80
+    (row,) = [row for row in rows if row.startswith("  tiny ")]
+    assert row.split()[:3] == ["tiny", "missing", "no"]
+    assert row.split()[-1] == "MIT"
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,14 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
+def test_the_reason_is_in_people_s_words() -> None:
+    with pytest.raises(ImageUnreadableError, match=r"^it is empty$"):
+        whole(b"")
+    with pytest.raises(ImageUnreadableError, match="HEIC") as told:
+        whole(b"some words")
+    assert "HEIF" not in str(told.value)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_cost_little(name: str) -> None:
     data = HOSTILE[name]()

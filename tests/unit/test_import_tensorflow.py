@@ -17,5 +17,5 @@ def test_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     spec = Catalog.load().entry(name).files["network"]
     parts = [tmp_path / part.filename for part in spec.parts]
-    with pytest.raises(ModelError, match=r"pip install 'embedding-calculator\[import-tensorflow\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[import-tensorflow\]'"):
         convert(spec.importer, parts, tmp_path / "network.onnx", spec.options)

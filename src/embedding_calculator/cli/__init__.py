@@ -25,6 +25,7 @@ app = typer.Typer(
     name="embedding-calculator",
     help="Find every face in a picture: where it is, its embedding, and its attributes.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # Lines of a paragraph are joined.
     pretty_exceptions_enable=False,
 )
 app.command()(serve.serve)

@@ -43,7 +43,7 @@ def benchmark(
     from embedding_calculator.errors import ParameterError
     from embedding_calculator.evaluation.drawn_face import drawn_face
     from embedding_calculator.evaluation.extras import require_reports
-    from embedding_calculator.evaluation.load import HEADER, bodies, check, press, row, write_report
+    from embedding_calculator.evaluation.load import bodies, check, press, table, write_report
     from embedding_calculator.evaluation.usage import server_of, watch
     from embedding_calculator.serialize import to_json
 
@@ -73,13 +73,14 @@ def benchmark(
         numbers = {"endpoint": endpoint, "loads": [load.summary() for load in loads], "report": report and str(report)}
         sys.stdout.buffer.write(to_json(numbers))
     else:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for name in HEADER:
-            table.add_column(name, justify="right")
-        for load in loads:
-            table.add_row(*row(load))
+        told = table(loads)
+        grid = Table(box=None, header_style="bold", pad_edge=False)
+        for name in told.header:
+            grid.add_column(name, justify="right")
+        for cells in told.rows:
+            grid.add_row(*cells)
         console = Console()
-        console.print(table)
+        console.print(grid)
         for load in loads:
             for error, count in load.errors.items():
                 console.print(f"{load.concurrency} at once: {count} x {error}", style="red")

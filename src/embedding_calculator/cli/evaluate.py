@@ -75,7 +75,13 @@ def pairs(
         ("at similarity 0.5", f"{result.accuracy_at_half:.2%}"),
         ("best threshold", f"similarity {result.threshold_similarity:.3f}"),
         ("area under ROC", f"{result.roc.area:.4f}"),
-        *((f"true accepts at {share} false", f"{value:.2%}") for share, value in summary["true_accepts"].items()),
+        *(
+            (
+                f"true accepts at {share} false",
+                "too few pairs of two people to tell" if value is None else f"{value:.2%}",
+            )
+            for share, value in summary["true_accepts"].items()
+        ),
     ]
     if fit:
         coefficients, calibration = calibrate(result)

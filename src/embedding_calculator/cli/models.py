@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, fetch and check models.", no_args_is_help=True)
 
+_ENDLESS = 10_000
+"""Columns."""
+
 _Names = Annotated[list[str] | None, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL.", show_default=False)]
 
 
@@ -125,12 +128,26 @@ def _print_table(catalog: Catalog, store: Store) -> None:
         **{"yes": "green", "no": "red", "unknown": "yellow"},
         **{"present": "green", "damaged": "red", "stale": "red", "missing": "dim"},
     }
+    console = Console()
+    cropped = console.is_terminal
+    if not cropped:  # A file or a pipe has no edge.
+        console = Console(width=_ENDLESS)
+    columns = {"model": 2 + max(len(entry.name) for entry in catalog), "here": 7, "commercial": 10, "size": 8}
+    columns |= {"licence": 7, "verified": 12}
+    gap = 2
+
+    def spare() -> int:
+        return console.width - sum(columns.values()) - gap * (len(columns) - 1)
+
+    # Where the terminal is narrow the licence gives way, and before it the last column.
+    if spare() < 0:
+        del columns["verified"]
+    if cropped:
+        columns["licence"] += min(max(spare(), 0), 17)
     table = Table(header_style="bold", box=None, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("licence", overflow="ellipsis", no_wrap=True, max_width=24)
-    # The licence alone gives way where the terminal is narrow.
-    for column, width in (("commercial", 10), ("size", 8), ("here", 7), ("verified", 12)):
-        table.add_column(column, no_wrap=True, min_width=width)
+    for column, width in columns.items():
+        most = width if cropped and column == "licence" else None
+        table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=width, max_width=most)
     for plugins, entries in itertools.groupby(catalog, key=lambda entry: entry.plugins):
         for plugin in plugins:
             table.add_row(f"[bold cyan]{plugin}")
@@ -138,38 +155,56 @@ def _print_table(catalog: Catalog, store: Store) -> None:
             state = store.state(entry)
             table.add_row(
                 f"  {entry.name}",
-                entry.licence,
+                f"[{colours[state]}]{state}",
                 f"[{colours[entry.commercial]}]{entry.commercial}",
                 decimal(entry.bytes) if entry.bytes else "?",
-                f"[{colours[state]}]{state}",
-                entry.verified,
+                entry.licence,
+                *([entry.verified] if "verified" in columns else []),
             )
             if variant := store.int8_variant(entry):
                 int8 = store.int8_state(entry)
-                table.add_row("    in INT8", "", "", decimal(variant.bytes), f"[{colours[int8]}]{int8}", "")
-    Console().print(table)
+                table.add_row("    in INT8", f"[{colours[int8]}]{int8}", "", decimal(variant.bytes))
+    console.print(table)
 
 
 def _pull(
     store: Store, entries: Sequence[Entry], folders: Sequence[Path], *, accept_licences: bool, commercial_only: bool
 ) -> None:
+    from embedding_calculator.errors import ModelError
+    from embedding_calculator.models.catalog import pull_command
     from embedding_calculator.models.sources import Sources
 
-    missing = [entry for entry in entries if store.state(entry) != "present"]
+    # What a licence forbids is told before anything is fetched, of all models at once.
+    missing = store.permitted(entries, accept_licences=accept_licences, commercial_only=commercial_only)
+    failed = []
     with _progress_bars() as progress:
         sources = Sources(folders, progress)
-        store.pull(entries, sources, accept_licences=accept_licences, commercial_only=commercial_only)
-    for entry in missing:
-        typer.echo(f"{entry.name}: fetched ({entry.licence})", err=True)
-        for manifest in store.manifests(entry).values():
-            for part in manifest.parts:
-                if part.pinned:
-                    typer.echo(
-                        f"  {part.filename}: its publisher tells no hash; pinned to sha256 {part.sha256} as fetched",
-                        err=True,
-                    )
+        for entry in missing:
+            try:
+                store.pull([entry], sources, accept_licences=accept_licences, commercial_only=commercial_only)
+            except ModelError as error:
+                if len(missing) == 1:
+                    raise
+                failed.append(entry)
+                typer.echo(f"error: {error}", err=True)
+            else:
+                _tell_fetched(store, entry)
+    if failed:
+        names = ", ".join(entry.name for entry in failed)
+        raise ModelError(f"{len(failed)} of {len(missing)} are missing: {names}. Try again: {pull_command(failed)}")
     if not missing:
         typer.echo(f"All {len(entries)} models are here." if len(entries) > 1 else "The model is here.", err=True)
+
+
+def _tell_fetched(store: Store, entry: Entry) -> None:
+    typer.echo(f"{entry.name}: fetched ({entry.licence})", err=True)
+    for manifest in store.manifests(entry).values():
+        for part in manifest.parts:
+            if part.pinned:
+                typer.echo(
+                    f"  {part.filename}: its publisher tells no hash; pinned to sha256 {part.sha256} as fetched",
+                    err=True,
+                )
 
 
 @contextlib.contextmanager

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from embedding_calculator.models.variants import Variant
 
 
+_FEW = 60
+"""Faces to calibrate on, below which the ranges may miss what other photos bring."""
+
+
 def quantize(
     model: Annotated[
         str, typer.Argument(help="MODEL, PLUGIN or PLUGIN@MODEL; one that makes embeddings.", show_default=False)
@@ -48,7 +52,10 @@ def quantize(
     # In a folder sorted by person or by day, the first photos are not like the others.
     random.Random(0).shuffle(paths)
     faces = collect(calculator, settings, watched(paths, "finding faces", len(paths)))
-    with Console(stderr=True).status("quantising"):
+    errors = Console(stderr=True)
+    if (few := len(faces.calibration)) < _FEW:
+        errors.print(f"only {few} faces to calibrate on: it is done, but a hundred are advised", style="yellow")
+    with errors.status("quantising"):
         variant = keep_variant(entry, store, faces)
     Console().print(_table(entry.name, variant, store.manifests(entry)["network"].bytes))
     typer.echo(

@@ -92,7 +92,7 @@ def scan(
     from embedding_calculator.errors import ParameterError, unknown_names
 
     errors = Console(stderr=True)
-    files = list(named(pictures_in(photos), names))
+    files = list(_but_drawn(named(pictures_in(photos), names), photos, output))
     if not files:
         errors.print("no photos there", style="yellow")
         raise typer.Exit(1)
@@ -173,6 +173,14 @@ def _drawn(
         return ((one.index, scan),)
 
     return side_by_side(found, finish, threads=granted_cpus(), ahead=granted_cpus())
+
+
+def _but_drawn(photos: Iterator[Path], places: list[Path], output: Path | None) -> Iterator[Path]:
+    """Without what an earlier run drew into the output folder, where that lies in a folder that is scanned."""
+    drawn = output.resolve() if output else None
+    if not drawn or any(place.resolve().is_relative_to(drawn) for place in places):  # That is what was asked for.
+        return photos
+    return (photo for photo in photos if not photo.parent.resolve().is_relative_to(drawn))
 
 
 def _known(noses: Path | None, boxes: Path | None) -> dict[str, AnnotatedPhoto]:

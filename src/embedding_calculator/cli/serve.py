@@ -27,6 +27,7 @@ def serve(
     import uvicorn
 
     from embedding_calculator.engine.assembly import require_models
+    from embedding_calculator.http.logs import configure
     from embedding_calculator.http.tracing import require_tracing
     from embedding_calculator.settings import Settings
 
@@ -43,6 +44,7 @@ def serve(
             require_tracing(os.environ)
             # Where the workers add up what /metrics tells; it must be known before they import anything.
             os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", counts)
+            configure(settings)  # This process tells where they listen; each of them does the same for itself.
 
         from embedding_calculator.http.server import options, worker
 

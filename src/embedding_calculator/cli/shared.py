@@ -63,7 +63,7 @@ def answers_of(
 
     names = list(dict.fromkeys(photos))
     if before := journal.done:
-        print(f"{before} of {len(names)} photos were done before and are not computed again", file=sys.stderr)
+        print(f"done before and not computed again: {before} of {counted(len(names), 'photo')}", file=sys.stderr)
     return dict(watched(journal.answers(names, compute, granted_cpus()), label, len(names)))
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from rich.console import Console
     from rich.table import Table
 
     from embedding_calculator.arrays import Floats
@@ -31,13 +32,14 @@ def tune(
     """Measure engines, precisions and threads for the configured models, and keep the fastest for later starts.
 
     The choice is kept in MODELS_DIR/tuning.json; it holds for this processor and these versions of the engines. Takes
-    some ten seconds a model, best while the machine is idle. INT8 variants are measured with INFERENCE_PRECISION=int8.
+    about half a minute for the default models, best while the machine is idle. INT8 variants are measured with
+    INFERENCE_PRECISION=int8.
 
     Example: embedding-calculator tune
     """
     from rich.console import Console
-    from rich.progress import track
 
+    from embedding_calculator.cli.shared import watched
     from embedding_calculator.engine.assembly import configured_entries, require_models, runtime_of
     from embedding_calculator.errors import ConfigurationError, ModelError
     from embedding_calculator.models.catalog import Catalog
@@ -53,9 +55,10 @@ def tune(
         for entry in configured_entries(settings, Catalog.load(settings.model_catalog))
         for file, manifest in store.manifests(entry).items()
     ]
-    measuring = track(files, "measuring", console=Console(stderr=True), transient=True)
+    console = Console()
+    measuring = watched(files, "measuring", len(files), console)
     if batches:
-        Console().print(_by_batch(runtime, store, measuring))
+        _show_batches(runtime, store, measuring, console)
         return
     if runtime.wishes.on_gpu:
         raise ConfigurationError(
@@ -63,7 +66,7 @@ def tune(
         )
     callers = runtime.wishes.callers
     threads = tuple(sorted({1, max(1, granted_cpus() // callers)}))
-    table, chosen = _table(callers), {}
+    chosen = {}
     for entry, file, manifest in measuring:
         traits, batch = entry.files[file].runtime, _batch(entry, manifest)
         path, int8 = store.path(entry, file), store.int8_path(entry)
@@ -71,8 +74,8 @@ def tune(
         rates = measure(runtime, {plan: int8 if int8 and plan.precision == "int8" else path for plan in plans}, batch)
         current = runtime.plan(traits, manifest.sha256, int8=int8 is not None)
         chosen[manifest.sha256] = max(rates, key=lambda plan: rates[plan])
-        _add_rows(table, f"{entry.name} {file}", batch, rates, current)
-    Console().print(table)
+        _head(console, entry, file, batch.shape)
+        console.print(_table(rates, current, callers))
     if not dry_run:
         try:
             write_tuning(tuning_file(settings.models_dir), chosen)
@@ -80,23 +83,32 @@ def tune(
             raise ModelError(f"the choice could not be kept in MODELS_DIR: {error}") from error
 
 
-def _by_batch(runtime: Runtime, store: Store, files: Iterable[tuple[Entry, str, Manifest]]) -> Table:
+def _show_batches(
+    runtime: Runtime, store: Store, files: Iterable[tuple[Entry, str, Manifest]], console: Console
+) -> None:
     from rich.table import Table
 
     from embedding_calculator.models.runtime.tuning import BATCHES, rates_by_batch
 
-    table = Table("network", "input", "device", title="inputs a second, in batches of", header_style="bold")
-    for size in BATCHES:
-        table.add_column(str(size), justify="right")
+    console.print("inputs a second, in batches of", style="bold")
     for entry, file, manifest in files:
         picture = _batch(entry, manifest)[:1]
         network = runtime.open_as(store.path(entry, file), runtime.plan(entry.files[file].runtime, manifest.sha256))
-        sizes = BATCHES if manifest.probed[0] > 1 else (1,)
-        rates = rates_by_batch(network, picture, sizes)
-        shape = "x".join(map(str, picture.shape[1:]))
-        shown = [f"{rates[size]:.0f}" if size in rates else "" for size in BATCHES]
-        table.add_row(f"{entry.name} {file}", shape, network.running.device, *shown)
-    return table
+        rates = rates_by_batch(network, picture, BATCHES if manifest.probed[0] > 1 else (1,))
+        _head(console, entry, file, picture.shape[1:], network.running.device)
+        table = Table(box=None)
+        for size in rates:
+            table.add_column(str(size), justify="right")
+        table.add_row(*(f"{rate:.0f}" for rate in rates.values()))
+        console.print(table)
+
+
+def _head(console: Console, entry: Entry, file: str, shape: Sequence[int], *more: str) -> None:
+    from embedding_calculator.models.store import NETWORK_KEY
+
+    network = entry.name if file == NETWORK_KEY else f"{entry.name} {file}"
+    told = ", ".join((network, "x".join(map(str, shape)), *more))
+    console.print(told, style="bold cyan", highlight=False)
 
 
 def _batch(entry: Entry, manifest: Manifest) -> Floats:
@@ -113,34 +125,15 @@ def _batch(entry: Entry, manifest: Manifest) -> Floats:
     return entry.input.tensor(pixels)
 
 
-def _table(callers: int) -> Table:
+def _table(rates: Mapping[Plan, float], current: Plan, callers: int) -> Table:
     from rich.table import Table
 
-    return Table(
-        "network",
-        "input",
-        "engine",
-        "precision",
-        "threads",
-        f"runs/s of {callers} callers",
-        "",
-        header_style="bold",
-    )
+    from embedding_calculator.cli.shared import counted
 
-
-def _add_rows(table: Table, name: str, batch: Floats, rates: Mapping[Plan, float], current: Plan) -> None:
+    table = Table("engine", "precision", "threads", f"runs/s of {counted(callers, 'caller')}", "", box=None)
     best = max(rates, key=lambda plan: rates[plan])
-    shape = "x".join(map(str, batch.shape))
-    for number, (plan, rate) in enumerate(sorted(rates.items(), key=lambda item: -item[1])):
-        notes = ["fastest"] * (plan == best) + ["so far"] * (plan == current)
-        table.add_row(
-            name if number == 0 else "",
-            shape if number == 0 else "",
-            plan.engine,
-            plan.precision,
-            str(plan.threads),
-            f"{rate:.1f}",
-            ", ".join(notes),
-            style="green" if plan == best else "",
-            end_section=number == len(rates) - 1,
-        )
+    for plan, rate in sorted(rates.items(), key=lambda item: -item[1]):
+        notes = ["fastest"] * (plan == best) + ["in use"] * (plan == current)
+        cells = (plan.engine, plan.precision, str(plan.threads), f"{rate:.1f}", ", ".join(notes))
+        table.add_row(*cells, style="green" if plan == best else "")
+    return table

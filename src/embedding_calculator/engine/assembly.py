@@ -13,7 +13,7 @@ from embedding_calculator.engine.analyzer import Analyzer
 from embedding_calculator.engine.choices import Choices
 from embedding_calculator.errors import ConfigurationError, ModelError
 from embedding_calculator.imaging.picture import ArrayPicture
-from embedding_calculator.models.catalog import Catalog, Entry
+from embedding_calculator.models.catalog import Catalog, Entry, pull_command
 from embedding_calculator.models.runtime import Model, Runtime, Wishes
 from embedding_calculator.models.runtime.tuning import read_tuning, tuning_file
 from embedding_calculator.models.store import State, Store
@@ -101,11 +101,8 @@ def _require(entries: Iterable[Entry], store: Store) -> None:
     states = [(entry, store.state(entry)) for entry in entries]
     if absent := [(entry, state) for entry, state in states if state is not State.PRESENT]:
         told = ", ".join(f"{entry.name} ({state})" for entry, state in absent)
-        names = " ".join(entry.name for entry, _ in absent)
-        licences = " --accept-licence" if any(entry.commercial == "no" for entry, _ in absent) else ""
         raise ModelError(
-            f"models are not ready in {store.root}: {told}. "
-            f"Fetch them: embedding-calculator models pull {names}{licences}"
+            f"models are not ready in {store.root}: {told}. Fetch them: {pull_command([entry for entry, _ in absent])}"
         )
 
 

@@ -87,7 +87,7 @@ def collect(calculator: PluginName, settings: Settings, photos: Iterable[Path]) 
     calibration, comparison = (sum(map(len, side)) for side in sides)
     if min(calibration, comparison) < _LEAST:
         raise InputError(
-            f"there are {calibration} faces to calibrate on and {comparison} in other photos to compare, and at least "
+            f"too few faces: {calibration} to calibrate on and {comparison} in other photos to compare, and at least "
             f"{_LEAST} of each are needed, better a hundred: name more photos"
         )
     return Faces(np.concatenate(sides[0])[:_CALIBRATION], np.concatenate(sides[1])[:_COMPARISON])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from embedding_calculator.errors import ConfigurationError
+from embedding_calculator.errors import ConfigurationError, install_extra
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def tools_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            "this tool needs more packages than the service does; run: pip install 'embedding-calculator[tools]' "
+            f"this tool needs more packages than the service does; run, {install_extra('tools')} "
             f"({error.name} is not installed)"
         ) from error
 

@@ -126,7 +126,7 @@ def write_report(loads: Sequence[Load], folder: Path, asked: Sequence[tuple[str,
             (str(failed), "errors in all"),
         ],
         sections=[
-            Section("All loads", table=Table(HEADER, [row(load) for load in loads])),
+            Section("All loads", table=table(loads)),
             Section(
                 "Answer times",
                 "The share of the answers that took so long; the slowest half percent are left out here.",
@@ -140,21 +140,24 @@ def write_report(loads: Sequence[Load], folder: Path, asked: Sequence[tuple[str,
     return path
 
 
-HEADER = ("at once", "answers", "per second", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors", "CPUs", "memory")
+def table(loads: Sequence[Load]) -> Table:
+    """The loads as text; processors and memory only where they are known."""
+    header = ["at once", "answers", "per second", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors"]
+    watched = any(load.usage for load in loads)
+    return Table(header + ["CPUs", "memory"] * watched, [_row(load, watched=watched) for load in loads])
 
 
-def row(load: Load) -> list[str]:
-    """The load as text under ``HEADER``."""
-    usage = load.usage
-    return [
+def _row(load: Load, *, watched: bool) -> list[str]:
+    cells = [
         str(load.concurrency),
         str(len(load.milliseconds)),
         f"{load.throughput:.1f}",
         *(f"{load.percentile(percent):.0f}" for percent in (50, 95, 99, 100)),
         str(load.errors.total()),
-        f"{usage.processors:.2f}" if usage else "",
-        f"{usage.memory / 2**20:.0f} MiB" if usage else "",
     ]
+    if usage := load.usage:
+        return [*cells, f"{usage.processors:.2f}", f"{usage.memory / 2**20:.0f} MiB"]
+    return cells + ["", ""] * watched
 
 
 async def _press(

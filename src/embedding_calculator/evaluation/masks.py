@@ -96,7 +96,7 @@ def write_report(result: Masks, folder: Path, asked: Sequence[tuple[str, str]]) 
     faces = int(counts.counts.sum())
     report = Report(
         title="Masks",
-        lead=f"{faces} annotated faces were found and judged; {result.missed} were not found and are not counted.",
+        lead=f"Annotated faces found and judged: {faces}. Not found, and not counted: {result.missed}.",
         facts=[
             (f"{counts.accuracy:.1%}".replace("%", " %"), "told right"),
             (f"{counts.balanced_accuracy:.1%}".replace("%", " %"), "told right, every word weighing the same"),

@@ -65,8 +65,12 @@ class Verification:
             "threshold_similarity": self.threshold_similarity,
             "accuracy_at_similarity_half": self.accuracy_at_half,
             "area_under_roc": self.roc.area,
-            "true_accepts": {f"{share:g}": self.roc.true_accepts_at(share) for share in FALSE_ACCEPTS},
+            "true_accepts": {f"{share:g}": self.true_accepts_at(share) for share in FALSE_ACCEPTS},
         }
+
+    def true_accepts_at(self, false_accepts: float) -> float | None:
+        """The share of true accepts with so many false ones; None where too few pairs of two people could tell."""
+        return self.roc.true_accepts_at(false_accepts) if (~self.same).sum() * false_accepts >= 1 else None
 
     @property
     def threshold_similarity(self) -> float:
@@ -141,17 +145,20 @@ def write_report(verification: Verification, folder: Path, asked: Sequence[tuple
     curve = plots.save(plots.roc_curve(result.roc), folder, "roc")
     threshold = result.configured.c0
     histogram = plots.save(plots.distance_histogram(result.distances, result.same, threshold), folder, "distances")
-    accepted = [(share, result.roc.true_accepts_at(share)) for share in FALSE_ACCEPTS]
+    accepted = [
+        (_percent(result.true_accepts_at(share)), f"true accepts at {share * 100:g} % false ones")
+        for share in FALSE_ACCEPTS
+    ]
     others = int((~result.same).sum())
-    coarse = f" With {others} pairs of two people a share below {1 / others:.2g} means: none." if others < 1000 else ""
+    least = f"{1 / others:.2%}".replace("%", " %")
+    coarse = f" With {others} pairs of two people no share of false accepts below {least} can be told."
     report = Report(
         title="Verification: one person or two?",
         lead=f"{len(result.same)} pairs of photos were judged by the distance of their embeddings"
-        + (f"; {result.left_out} more were left out, because a photo shows no face." if result.left_out else "."),
+        + (f"; left out, because a photo shows no face: {result.left_out}." if result.left_out else "."),
         facts=[
             (f"{folds.mean:.2%}".replace("%", " %"), f"accuracy, ± {folds.standard_error * 100:.2f}"),
-            (f"{accepted[0][1]:.1%}".replace("%", " %"), "true accepts at 1 % false ones"),
-            (f"{accepted[1][1]:.1%}".replace("%", " %"), "true accepts at 0.1 % false ones"),
+            *accepted,
             (f"{result.roc.area:.4f}", "area under the ROC curve"),
         ],
         sections=[
@@ -162,7 +169,11 @@ def write_report(verification: Verification, folder: Path, asked: Sequence[tuple
                 f"{result.accuracy_at_half:.2%} of the pairs are on their side.".replace("%", " %"),
                 histogram,
             ),
-            Section("True accepts and false ones", "The higher and the further left, the better." + coarse, curve),
+            Section(
+                "True accepts and false ones",
+                "The higher and the further left, the better." + (coarse if others < 1000 else ""),
+                curve,
+            ),
             Section(
                 "Folds",
                 "Each fold is judged at the threshold that suits all others best.",
@@ -182,6 +193,10 @@ def write_report(verification: Verification, folder: Path, asked: Sequence[tuple
     path = folder / "report.html"
     report.write(path)
     return path
+
+
+def _percent(share: float | None) -> str:
+    return "\N{EN DASH}" if share is None else f"{share:.1%}".replace("%", " %")
 
 
 def _distance(first: Doubles, second: Doubles) -> float:

@@ -172,7 +172,7 @@ def write_report(result: Attributes, folder: Path, asked: Sequence[tuple[str, st
             )
         )
     path = folder / "report.html"
-    left = f"; {result.left_out} photos were left out, because no face was found" if result.left_out else ""
-    lead = f"What the service says about {result.people} people whose age or gender is known{left}."
+    left = f"; left out, because no face was found: {result.left_out}" if result.left_out else ""
+    lead = f"What the service says about people whose age or gender is known. People: {result.people}{left}."
     Report("Age and gender", lead, facts, sections, asked).write(path)
     return path

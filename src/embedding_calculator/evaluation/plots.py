@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+_FEW_DECADES = 0.01
+"""A logarithmic axis that begins above it has too few powers of ten to mark only these."""
+
 Plot: TypeAlias = "Figure"
 
 TEAL, CORAL, INK, GREY, PAPER = "#0f9d8a", "#e4572e", "#17212b", "#8a97a3", "#ffffff"
@@ -37,6 +40,8 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
 def roc_curve(roc: Roc) -> Figure:
     """True accepts over false ones, on a logarithmic scale, where what matters is not squeezed into a corner."""
     figure, axes = _figure("False accepts: pairs of two people taken for one", "True accepts")
+    from matplotlib.ticker import LogLocator
+
     floor = max(1e-4, float(roc.false_accepts[roc.false_accepts > 0].min()) / 2)
     # A logarithmic axis has no zero: what is accepted without any false accept is drawn at the left edge.
     shown = np.concatenate([[floor], roc.false_accepts[roc.false_accepts > floor]])
@@ -45,7 +50,9 @@ def roc_curve(roc: Roc) -> Figure:
     axes.plot(shown, true, drawstyle="steps-post", color=TEAL, linewidth=2.2, solid_capstyle="round")
     axes.fill_between(shown, true, step="post", color=TEAL, alpha=0.08)
     axes.set(xlim=(floor, 1), ylim=(min(0.9, float(true.min())) - 0.005, 1.003))
-    axes.tick_params("x", which="minor", length=0)
+    axes.tick_params("x", which="minor", length=0, labelbottom=False)
+    if floor > _FEW_DECADES:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     _percent(axes.xaxis, axes.yaxis)
     return figure
 

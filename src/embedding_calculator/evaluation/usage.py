@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from embedding_calculator.evaluation.extras import tools_extra
-
 if TYPE_CHECKING:
     from psutil import Process
 
@@ -27,13 +25,15 @@ class Usage:
 
 
 def server_of(url: str) -> list[Process]:
-    """The processes that listen where the URL points, and their children; none where that is another machine's.
+    """The processes that listen where the URL points, and their children.
 
-    Raises:
-        ConfigurationError: the extra ``tools`` is not installed.
+    None where that is another machine's, or where psutil, of the extra ``tools``, is not installed: what a service can
+    bear is told without it.
     """
-    with tools_extra():
+    try:
         import psutil
+    except ModuleNotFoundError:
+        return []
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if not _is_here(parts.hostname or "", (each.address for nic in psutil.net_if_addrs().values() for each in nic)):
@@ -50,14 +50,12 @@ def server_of(url: str) -> list[Process]:
 
 
 def watch(processes: Iterable[Process]) -> Callable[[], Usage | None]:
-    """Begin to watch; what is returned ends it, and tells. None where there is nothing to watch.
-
-    Raises:
-        ConfigurationError: the extra ``tools`` is not installed.
-    """
-    with tools_extra():
-        import psutil
+    """Begin to watch; what is returned ends it, and tells. None where there is nothing to watch."""
     watched = list(processes)
+    if not watched:
+        return lambda: None
+    import psutil
+
     stop = threading.Event()
     peak = 0
 
@@ -91,12 +89,12 @@ def watch(processes: Iterable[Process]) -> Callable[[], Usage | None]:
     looker = threading.Thread(target=look, daemon=True)
     looker.start()
 
-    def end() -> Usage | None:
+    def end() -> Usage:
         seconds = time.perf_counter() - began
         spent = busy_seconds() - busy
         stop.set()
         looker.join()
-        return Usage(spent / seconds, peak) if watched else None
+        return Usage(spent / seconds, peak)
 
     return end
 

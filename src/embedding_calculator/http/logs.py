@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
 import sys
 import time
 from typing import Any
@@ -13,6 +14,11 @@ import structlog
 from embedding_calculator.settings import Settings
 
 _QUIET = 600  # Seconds.
+
+_UVICORN = "uvicorn.error"  # All that it has to say, even where all is well.
+_WORTH_A_LINE = "Child process"  # One died, and another takes its place.
+_STARTED = "Uvicorn running on "
+_ENDED = ("Finished server process", "Stopping parent process")
 
 
 def configure(settings: Settings) -> None:
@@ -44,6 +50,8 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.logging_level_name)
+    if root.level > logging.DEBUG:
+        handler.addFilter(_told_of_life)
     # It warns of bad grammar in what strangers send; the line of the refused request tells that already.
     logging.getLogger("python_multipart").setLevel(max(logging.ERROR, root.level))
     # So do decoders, by Python's warnings; only who debugs wants to know which of their bytes are odd.
@@ -75,33 +83,49 @@ class _Sparing(logging.Filter):
         return True
 
 
+def _told_of_life(record: logging.LogRecord) -> bool:
+    """Of what uvicorn tells of its life two lines stay, once for all processes: where it listens, that it stopped."""
+    if record.name != _UVICORN or record.levelno != logging.INFO:
+        return True
+    text = record.getMessage()
+    if text.startswith(_WORTH_A_LINE):
+        return True
+    if multiprocessing.parent_process():
+        return False
+    if text.startswith(_STARTED):
+        record.msg, record.args = f"listening on {text.removeprefix(_STARTED).split()[0]}", ()
+    elif text.startswith(_ENDED):
+        record.msg, record.args = "stopped", ()
+    else:
+        return False
+    return True
+
+
 def _plain_name(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Uvicorn calls the logger of all that it has to say "uvicorn.error", even where all is well."""
-    if event["logger"] == "uvicorn.error":
+    """Uvicorn's is plainly the server."""
+    if event["logger"] == _UVICORN:
         event["logger"] = "server"
     return event
 
 
 def _one_line_request(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """At a terminal the request is its method and path; ids and addresses are for machines."""
+    """At a terminal the request is its method and path; addresses are for machines."""
     request = event.pop("request", None)
-    event.pop("request_id", None)
     if request:
         event["event"] = f"{request['method']} {request['path']} {event['event']}"
     return event
 
 
 def _original_names(build_version: str) -> Any:
-    """The names that the original's log lines had, so that dashboards built on them go on working."""
+    """The names that the original's log lines had, for dashboards built on them; what people read comes first."""
 
     def rename(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
         record: logging.LogRecord = event["_record"]
-        event["severity"] = record.levelname
-        event["message"] = event.pop("event")
+        first = {"timestamp": event.pop("timestamp"), "severity": record.levelname, "message": event.pop("event")}
         event["module"] = record.module
         event["build_version"] = build_version
         if "exception" in event:
             event["traceback"] = event.pop("exception")
-        return event
+        return first | event
 
     return rename

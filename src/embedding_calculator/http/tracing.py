@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from embedding_calculator.engine.timing import Stopwatch
-from embedding_calculator.errors import ConfigurationError
+from embedding_calculator.errors import ConfigurationError, install_extra
 
 QUIET_PATHS = frozenset({"/healthcheck", "/livez", "/readyz", "/metrics"})
 """Asked again and again by machines: no spans, and log lines only at DEBUG."""
@@ -113,6 +113,6 @@ def _spans() -> Callable[[], Tracing]:
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"OTEL_EXPORTER_OTLP_ENDPOINT asks for traces, which need the package {error.name}; "
-            "the extra 'otlp' brings it: pip install 'embedding-calculator[otlp]'"
+            f"the extra 'otlp' brings it: {install_extra('otlp')}"
         ) from error
     return Spans

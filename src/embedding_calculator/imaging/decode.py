@@ -91,6 +91,8 @@ def open_picture(
         ImageUnreadableError: no accepted format, or too damaged.
         BusyError: there is too little memory now.
     """
+    if not data:
+        raise ImageUnreadableError("it is empty")
     if len(data) > limits.max_bytes:
         raise ImageTooLargeError(f"the picture has {len(data):,} bytes; {limits.max_bytes:,} is the limit")
     with _only_told_errors():
@@ -283,7 +285,8 @@ def _told(error: Exception) -> InputError:
         case MemoryError() | Image.DecompressionBombError() | Image.DecompressionBombWarning():
             return ImageTooLargeError(f"the picture is beyond the limit of what can be decoded: {error}")
         case UnidentifiedImageError():
-            return ImageUnreadableError(f"it is no picture, or in none of the formats {', '.join(_FORMATS)}")
+            names = ", ".join(_FORMATS).replace("HEIF", "HEIC")  # As people and their phones call it.
+            return ImageUnreadableError(f"it is no picture, or in none of the formats {names}")
         case _:
             return ImageUnreadableError(f"the picture cannot be read: {error or type(error).__name__}")
 

@@ -171,13 +171,20 @@ class Entry(_Table):
     @property
     def pull_command(self) -> str:
         """What fetches it, as a user types it; where the licence must be accepted for that, with the flag."""
-        return f"embedding-calculator models pull {self.name}" + " --accept-licence" * (self.commercial == "no")
+        return pull_command([self])
 
     @property
     def bytes(self) -> int | None:
         """Size of the published files together, or None where one of them is not known."""
         sizes = [part.bytes for part in self.parts]
         return None if None in sizes else sum(size for size in sizes if size)
+
+
+def pull_command(entries: Sequence[Entry]) -> str:
+    """What fetches all of them, as a user types it; where a licence must be accepted for that, with the flag."""
+    names = " ".join(entry.name for entry in entries)
+    accepting = " --accept-licence" if any(entry.commercial == "no" for entry in entries) else ""
+    return f"embedding-calculator models pull {names}{accepting}"
 
 
 class Catalog:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from embedding_calculator.errors import EmbeddingCalculatorError, ModelError
 from embedding_calculator.models import importers, variants
-from embedding_calculator.models.catalog import Entry, FileSpec
+from embedding_calculator.models.catalog import Entry, FileSpec, pull_command
 from embedding_calculator.models.runtime import Model, Runtime
 from embedding_calculator.models.sources import DISK_FULL, Sources, Workspace
 from embedding_calculator.models.spec import InputSpec
@@ -199,14 +199,7 @@ class Store:
         Raises ModelError, and leaves nothing behind of the model it names, where a licence forbids it, no source
         has a sound file, the import fails or the disk is full.
         """
-        entries = list(entries)
-        if commercial_only:
-            for entry in entries:
-                _refuse_uncleared(entry)
-        wanted = [entry for entry in entries if self.state(entry) is not State.PRESENT]
-        if not accept_licences:
-            _refuse_unaccepted(wanted)
-        if wanted:
+        if wanted := self.permitted(entries, accept_licences=accept_licences, commercial_only=commercial_only):
             current = wanted[0]
             try:
                 with self._writing() as workspace:
@@ -218,6 +211,19 @@ class Store:
                                 self._make(current, key, spec, sources, workspace)
             except OSError as error:
                 raise self._unwritable(current, error) from error
+
+    def permitted(
+        self, entries: Iterable[Entry], *, accept_licences: bool = False, commercial_only: bool = False
+    ) -> list[Entry]:
+        """Those that are not here yet; raises ModelError where a licence forbids one, or asks to be accepted."""
+        entries = list(entries)
+        if commercial_only:
+            for entry in entries:
+                _refuse_uncleared(entry)
+        wanted = [entry for entry in entries if self.state(entry) is not State.PRESENT]
+        if not accept_licences:
+            _refuse_unaccepted(wanted)
+        return wanted
 
     def _folder(self, spec: FileSpec) -> Path:
         parts = [part.sha256 or part.sha1 or [part.filename, *map(str, part.sources)] for part in spec.parts]
@@ -378,7 +384,4 @@ def _refuse_unaccepted(entries: Iterable[Entry]) -> None:
             f"{entry.homepage}."
             for entry in gated
         )
-        raise ModelError(
-            f"{told} If you accept that, run: embedding-calculator models pull "
-            f"{' '.join(entry.name for entry in gated)} --accept-licence (or set ACCEPT_MODEL_LICENCES=true)"
-        )
+        raise ModelError(f"{told} If you accept that, run: {pull_command(gated)} (or set ACCEPT_MODEL_LICENCES=true)")

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from embedding_calculator.errors import ModelError
+from embedding_calculator.errors import ModelError, install_extra
 
 _OPSET = 17
 
@@ -34,8 +34,7 @@ def tensorflow() -> Any:
     except ImportError as error:
         raise ModelError(
             f"this model is published in TensorFlow's format, and {error.name!r}, which translates it once, is not "
-            "installed. Run: pip install 'embedding-calculator[import-tensorflow]', then pull again. What is pulled "
-            "runs without it."
+            f"installed. Run, {install_extra('import-tensorflow')}, then pull again. What is pulled runs without it."
         ) from error
     return tensorflow
 
