@@ -95,7 +95,7 @@ def _aligned(analyzer: Analyzer, photo: bytes, settings: Settings) -> tuple[floa
     picture = take_in(photo, settings)
     found, _ = analyzer.detect(picture)
     detector = analyzer.detector.run
-    points = detector.refine(picture, found) if isinstance(detector, Refiner) else found.landmarks
+    points = detector.refine(picture, found) if isinstance(detector, Refiner) and len(found) else found.landmarks
     crops = cut(picture, ARCFACE_112, found.boxes, points)
     return picture.raster(0).scale_x, np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32)
 
